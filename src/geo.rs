@@ -1,0 +1,1 @@
+//! Where a client is: address to country.

@@ -1,0 +1,19 @@
+//! Domicile: a data-residency gateway for S3.
+//!
+//! Rooms follow the way of a request: [`gateway`] takes it in, [`s3`] understands it, [`label`] says what it
+//! holds, [`policy`] where that may rest, [`placement`] picks a place, [`locations`] reach it, and
+//! [`catalogue`] and [`log`] keep what was done.
+#![forbid(unsafe_code)]
+
+pub mod body;
+pub mod catalogue;
+pub mod config;
+pub mod gateway;
+pub mod geo;
+pub mod label;
+pub mod locations;
+pub mod log;
+pub mod names;
+pub mod placement;
+pub mod policy;
+pub mod s3;

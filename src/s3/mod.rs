@@ -1,0 +1,10 @@
+//! The S3 protocol: signatures, framing, checksums, operations, documents. Sans I/O.
+pub mod checksum;
+pub mod chunked;
+pub mod error;
+pub mod listing;
+pub mod operation;
+pub mod payload;
+pub mod sigv4;
+pub mod token;
+pub mod xml;
