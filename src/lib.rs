@@ -5,8 +5,10 @@
 //! [`catalogue`] and [`log`] keep what was done.
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod body;
 pub mod catalogue;
+pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod geo;
@@ -16,4 +18,5 @@ pub mod log;
 pub mod names;
 pub mod placement;
 pub mod policy;
+mod random;
 pub mod s3;

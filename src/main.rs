@@ -1,1 +1,6 @@
-fn main() {}
+//! The `domicile` program.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    domicile::cli::main()
+}

@@ -1,1 +1,49 @@
-//! (skeleton)
+//! The admin listener: health, readiness and metrics. Loopback by default; it has no authentication of its own.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use http::{Method, Request, Response, StatusCode, header};
+
+use crate::body::Body;
+use crate::gateway::Gateway;
+use crate::gateway::server::Front;
+
+/// The admin service.
+pub fn front(gateway: Arc<Gateway>) -> Front {
+    Front::new(tower::service_fn(move |request: Request<Body>| {
+        let gateway = gateway.clone();
+        async move { Ok::<_, Infallible>(answer(&gateway, &request).await) }
+    }))
+}
+
+async fn answer(gateway: &Gateway, request: &Request<Body>) -> Response<Body> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD\n");
+    }
+    match request.uri().path() {
+        "/healthz" => text(StatusCode::OK, "text/plain", "ok\n"),
+        "/readyz" => match gateway.readiness().await {
+            Ok(()) => text(StatusCode::OK, "text/plain", "ready\n"),
+            Err(problems) => {
+                text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{}\n", problems.join("\n")))
+            }
+        },
+        "/metrics" => {
+            gateway.refresh_metrics().await;
+            text(
+                StatusCode::OK,
+                "application/openmetrics-text; version=1.0.0; charset=utf-8",
+                gateway.metrics.render(),
+            )
+        }
+        _ => text(StatusCode::NOT_FOUND, "text/plain", "GET /healthz, /readyz or /metrics\n"),
+    }
+}
+
+fn text(status: StatusCode, kind: &'static str, body: impl Into<String>) -> Response<Body> {
+    let mut response = Response::new(Body::full(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    response
+}

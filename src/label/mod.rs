@@ -61,6 +61,8 @@ pub enum Source {
     Rule(String),
     /// The country of the client's address.
     Geo,
+    /// The source of a copy.
+    Copy,
     /// A content detector, by id.
     Detector(String),
 }

@@ -1,1 +1,55 @@
-//! (skeleton)
+//! Placement: the verbs of S3, each on its way from labels to a recorded answer.
+
+pub mod buckets;
+mod choose;
+mod conditions;
+pub mod copy;
+pub mod delete;
+mod drain;
+mod forward;
+pub mod get;
+mod held;
+pub mod intents;
+pub mod keylock;
+mod labels;
+pub mod list;
+pub mod multipart;
+pub mod put;
+mod record;
+pub mod residue;
+pub mod settle;
+mod store;
+mod window;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, header};
+
+use crate::body::Body;
+use crate::gateway::call::Call;
+use crate::gateway::failure::Failure;
+use crate::s3::payload::VerifiedBody;
+
+/// Reads the verified XML document of a call.
+async fn read_document(call: &mut Call, limit: usize) -> Result<Bytes, Failure> {
+    let body = std::mem::take(&mut call.body);
+    let verified = VerifiedBody::new(
+        body,
+        &call.parts.headers,
+        &call.identity.payload,
+        call.identity.seed.clone(),
+        limit as u64,
+    )?;
+    Ok(Body::new(verified).collect_limited(limit).await?)
+}
+
+/// A 200 with a document of ours.
+fn xml_response(document: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(document));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+}
+
+/// A header as text, where it is text.
+fn header_text(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}

@@ -1,0 +1,162 @@
+//! `domicile where s3://bucket/key`
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::target::Target;
+use super::{CommandError, Format, print_json};
+use crate::catalogue::sqlite::SqliteCatalogue;
+use crate::catalogue::{Catalogue, HistoryLine, Placement};
+use crate::config::Config;
+use crate::names::{BucketName, ObjectKey};
+
+/// Entries of an object that are shown.
+const HISTORY: usize = 1000;
+
+#[derive(Debug, Args)]
+pub struct Where {
+    /// The object, as `s3://bucket/key`
+    object: String,
+    #[command(flatten)]
+    target: Target,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+/// The answer, in the names that the JSON form promises.
+#[derive(Debug, Serialize)]
+struct Answer {
+    object: String,
+    location: String,
+    country: Option<String>,
+    region: Option<String>,
+    provider: Option<String>,
+    classes: Vec<String>,
+    subjects: Vec<String>,
+    scanned: crate::label::Coverage,
+    evidence: Vec<crate::label::Evidence>,
+    rules: Vec<String>,
+    obligations: Vec<String>,
+    policy: String,
+    size: u64,
+    etag: String,
+    placed_at: String,
+    history: Vec<Line>,
+}
+
+#[derive(Debug, Serialize)]
+struct Line {
+    time: String,
+    event: String,
+    from: Vec<String>,
+    to: Vec<String>,
+    effect: String,
+    rules: Vec<String>,
+    receipt: String,
+}
+
+impl Where {
+    pub fn run(self) -> Result<ExitCode, CommandError> {
+        let (bucket, key) = parse(&self.object)?;
+        let config = self.target.load()?;
+        let catalogue = SqliteCatalogue::open_read_only(&config.data)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let found = runtime.block_on(async {
+            let Some(placement) = catalogue.find(catalogue.object_handle(bucket.as_str(), key.as_str())).await? else {
+                return Ok::<_, CommandError>(None);
+            };
+            let history = catalogue.history(placement.object, HISTORY).await?;
+            Ok(Some((placement, history)))
+        })?;
+        let Some((placement, history)) = found else {
+            eprintln!("{} is not in the catalogue: no such object, or it was deleted", self.object);
+            return Ok(ExitCode::from(1));
+        };
+        let answer = Answer::new(self.object, &config, placement, history);
+        match self.format {
+            Format::Json => print_json(&answer)?,
+            Format::Text => answer.print(),
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn parse(object: &str) -> Result<(BucketName, ObjectKey), CommandError> {
+    let usage = || format!("`{object}` is not an object; write s3://bucket/key");
+    let (bucket, key) = object.strip_prefix("s3://").and_then(|rest| rest.split_once('/')).ok_or_else(usage)?;
+    Ok((bucket.parse()?, key.parse()?))
+}
+
+impl Answer {
+    fn new(object: String, config: &Config, placement: Placement, history: Vec<HistoryLine>) -> Answer {
+        let location = config.locations.iter().find(|location| location.id == placement.location);
+        Answer {
+            object,
+            location: placement.location.to_string(),
+            country: location.map(|location| location.country.to_string()),
+            region: location.map(|location| location.region.clone()),
+            provider: location.map(|location| location.provider.clone()),
+            classes: placement.classes.iter().map(|class| class.to_string()).collect(),
+            subjects: placement.subjects.iter().map(|country| country.to_string()).collect(),
+            scanned: placement.coverage,
+            evidence: placement.evidence,
+            rules: placement.rules,
+            obligations: placement.obligations,
+            policy: placement.policy,
+            size: placement.size,
+            etag: placement.etag,
+            placed_at: time(placement.placed_at),
+            history: history.into_iter().map(Line::new).collect(),
+        }
+    }
+
+    fn print(&self) {
+        let list = |items: &[String]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
+        println!("{}", self.object);
+        match (&self.country, &self.region) {
+            (Some(country), Some(region)) => println!("  rests in   {} in {country} (region {region})", self.location),
+            _ => println!("  rests in   {}, which the configuration does not name any more", self.location),
+        }
+        println!("  since      {}", self.placed_at);
+        println!("  size       {} bytes, etag {}", self.size, self.etag);
+        println!("  holds      {}", if self.classes.is_empty() { "unlabelled data".to_owned() } else { list(&self.classes) });
+        println!("  about      {}", list(&self.subjects));
+        for evidence in &self.evidence {
+            println!("  because    {evidence}");
+        }
+        println!("  decided by {} (policy set {})", list(&self.rules), self.policy);
+        println!("  duties     {}", list(&self.obligations));
+        println!("  history");
+        for line in &self.history {
+            println!(
+                "    {} {:9} {}{} [{}]",
+                line.time,
+                line.event,
+                if line.from.is_empty() { String::new() } else { format!("from {} ", line.from.join(", ")) },
+                if line.to.is_empty() { String::new() } else { format!("to {}", line.to.join(", ")) },
+                line.receipt
+            );
+        }
+    }
+}
+
+fn time(ms: u64) -> String {
+    i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map_or_else(String::new, |at| at.to_string())
+}
+
+impl Line {
+    fn new(line: HistoryLine) -> Line {
+        let HistoryLine { receipt, entry } = line;
+        Line {
+            time: time(entry.time),
+            event: entry.event.name().to_owned(),
+            from: entry.from.iter().map(|place| format!("{} ({})", place.location, place.country)).collect(),
+            to: entry.to.iter().map(|place| format!("{} ({})", place.location, place.country)).collect(),
+            effect: entry.decision.effect,
+            rules: entry.decision.rules,
+            receipt: receipt.to_string(),
+        }
+    }
+}

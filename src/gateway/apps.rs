@@ -1,0 +1,74 @@
+//! The apps that may sign requests, and what each may do.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use crate::config::{self, Access, Secret};
+use crate::names::{AppId, BucketName};
+
+/// All apps.
+pub struct Apps {
+    by_access_key: HashMap<String, Arc<AppGrant>>,
+    by_id: HashMap<AppId, Arc<AppGrant>>,
+}
+
+/// One app and its grants.
+pub struct AppGrant {
+    pub id: AppId,
+    pub secret: Secret,
+    pub access: Access,
+    buckets: GlobSet,
+}
+
+/// A bucket pattern that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("app {app}: bucket pattern `{pattern}`: {message}")]
+pub struct AppError {
+    app: AppId,
+    pattern: String,
+    message: String,
+}
+
+impl Apps {
+    pub fn new(apps: &[config::App]) -> Result<Apps, AppError> {
+        let mut all = Apps { by_access_key: HashMap::new(), by_id: HashMap::new() };
+        for app in apps {
+            let mut buckets = GlobSetBuilder::new();
+            let fail = |pattern: &str, error: globset::Error| AppError {
+                app: app.id.clone(),
+                pattern: pattern.to_owned(),
+                message: error.to_string(),
+            };
+            for pattern in &app.buckets {
+                buckets.add(Glob::new(pattern).map_err(|error| fail(pattern, error))?);
+            }
+            let buckets = buckets.build().map_err(|error| fail("", error))?;
+            let grant = AppGrant {
+                id: app.id.clone(),
+                secret: app.secret_access_key.clone(),
+                access: app.access,
+                buckets,
+            };
+            let grant = Arc::new(grant);
+            all.by_id.insert(app.id.clone(), grant.clone());
+            all.by_access_key.insert(app.access_key_id.clone(), grant);
+        }
+        Ok(all)
+    }
+
+    pub fn by_access_key(&self, access_key_id: &str) -> Option<&Arc<AppGrant>> {
+        self.by_access_key.get(access_key_id)
+    }
+
+    pub fn by_id(&self, id: &AppId) -> Option<&Arc<AppGrant>> {
+        self.by_id.get(id)
+    }
+}
+
+impl AppGrant {
+    pub fn may_use(&self, bucket: &BucketName) -> bool {
+        self.buckets.is_match(bucket.as_str())
+    }
+}

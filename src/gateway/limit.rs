@@ -1,0 +1,106 @@
+//! Bounds on what clients can make the gateway hold: requests at once, their total time, idle bodies.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use tokio::sync::Semaphore;
+use tower::{Layer, Service};
+
+use super::failure::Failure;
+use super::timeouts::IdleBody;
+use crate::body::Body;
+use crate::config;
+use crate::s3::error::Code;
+
+#[derive(Clone)]
+pub struct LimitLayer {
+    slots: Arc<Semaphore>,
+    total: Duration,
+    idle: Duration,
+}
+
+impl LimitLayer {
+    pub fn new(config: &config::Gateway) -> Self {
+        LimitLayer {
+            slots: Arc::new(Semaphore::new(config.max_concurrent_requests)),
+            total: Duration::from_secs(config.total_timeout_seconds),
+            idle: config.idle_timeout(),
+        }
+    }
+}
+
+impl<S> Layer<S> for LimitLayer {
+    type Service = Limit<S>;
+
+    fn layer(&self, inner: S) -> Limit<S> {
+        Limit { inner, layer: self.clone() }
+    }
+}
+
+#[derive(Clone)]
+pub struct Limit<S> {
+    inner: S,
+    layer: LimitLayer,
+}
+
+impl<S> Service<Request<Body>> for Limit<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Failure>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Failure;
+    type Future = BoxFuture<'static, Result<Response<Body>, Failure>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let Ok(slot) = self.layer.slots.clone().try_acquire_owned() else {
+            return Box::pin(std::future::ready(Err(Failure::client(
+                Code::SlowDown,
+                "The gateway serves as many requests as it may at once. Try again.",
+            ))));
+        };
+        let idle = self.layer.idle;
+        let total = self.layer.total;
+        let answer = self.inner.call(request.map(|body| Body::new(IdleBody::new(body, idle))));
+        Box::pin(async move {
+            let response = tokio::time::timeout(total, answer).await.map_err(|_| {
+                Failure::client(Code::RequestTimeout, "The request took longer than the gateway's total timeout.")
+            })??;
+            // The slot is held until the body has been sent: that is what costs memory.
+            Ok(response.map(|body| Body::new(Slotted { body, _slot: slot })))
+        })
+    }
+}
+
+/// A response body that gives its slot back when it ends.
+struct Slotted {
+    body: Body,
+    _slot: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl http_body::Body for Slotted {
+    type Data = bytes::Bytes;
+    type Error = crate::body::BoxError;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<http_body::Frame<Self::Data>, Self::Error>>> {
+        std::pin::Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+}

@@ -1,0 +1,190 @@
+//! Sockets: accepts connections, speaks TLS and HTTP, and stops gracefully.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tower::util::BoxCloneSyncService;
+
+use super::timeouts::TimedIo;
+use crate::body::Body;
+use crate::config;
+
+/// The finished stack: it always answers.
+pub type Front = BoxCloneSyncService<http::Request<Body>, http::Response<Body>, std::convert::Infallible>;
+
+/// Who sent a request, as a request extension.
+#[derive(Debug, Clone, Copy)]
+pub struct Peer(pub SocketAddr);
+
+/// Why a listener could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: SocketAddr, source: std::io::Error },
+    #[error("cannot use the TLS {what} {path}: {message}")]
+    Tls { what: &'static str, path: String, message: String },
+}
+
+/// Limits of one connection.
+#[derive(Debug, Clone)]
+pub struct ConnectionLimits {
+    pub header_timeout: Duration,
+    pub idle_timeout: Duration,
+    pub max_header_bytes: usize,
+    pub shutdown_timeout: Duration,
+}
+
+/// A bound listener, not yet serving.
+pub struct Server {
+    listener: TcpListener,
+    tls: Option<TlsAcceptor>,
+    limits: ConnectionLimits,
+}
+
+impl Server {
+    pub async fn bind(
+        address: SocketAddr,
+        tls: Option<&config::Tls>,
+        limits: ConnectionLimits,
+    ) -> Result<Server, ServerError> {
+        let tls = tls.map(acceptor).transpose()?;
+        let listener =
+            TcpListener::bind(address).await.map_err(|source| ServerError::Listen { address, source })?;
+        Ok(Server { listener, tls, limits })
+    }
+
+    /// The address that was bound, with the real port where 0 was asked.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until `stop`, then lets requests in flight finish, for at most the shutdown timeout.
+    pub async fn run(self, front: Front, stop: impl Future<Output = ()>) {
+        let Server { listener, tls, limits } = self;
+        let graceful = Arc::new(GracefulShutdown::new());
+        tokio::pin!(stop);
+        loop {
+            let accepted = tokio::select! {
+                accepted = listener.accept() => accepted,
+                () = &mut stop => break,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let watcher = graceful.watcher();
+                    let connection = Connection { front: front.clone(), peer: Peer(peer), limits: limits.clone() };
+                    let tls = tls.clone();
+                    tokio::spawn(async move { connection.run(stream, tls, watcher).await });
+                }
+                Err(error) => {
+                    // Out of file descriptors, for example: wait instead of spinning.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+        drop(listener);
+        let Some(graceful) = Arc::into_inner(graceful) else { return };
+        if tokio::time::timeout(limits.shutdown_timeout, graceful.shutdown()).await.is_err() {
+            tracing::warn!("requests were still in flight when the shutdown timeout ended");
+        }
+    }
+}
+
+struct Connection {
+    front: Front,
+    peer: Peer,
+    limits: ConnectionLimits,
+}
+
+impl Connection {
+    async fn run(
+        self,
+        stream: TcpStream,
+        tls: Option<TlsAcceptor>,
+        watcher: hyper_util::server::graceful::Watcher,
+    ) {
+        // Small answers must not wait for more data to be sent.
+        let _ = stream.set_nodelay(true);
+        let Some(tls) = tls else {
+            // No protocol detection on plain sockets: it would wait without a limit for the first bytes.
+            let builder = self.builder().http1_only();
+            return self.serve(builder, stream, watcher).await;
+        };
+        let Ok(Ok(stream)) = tokio::time::timeout(self.limits.header_timeout, tls.accept(stream)).await else {
+            return;
+        };
+        let builder = match stream.get_ref().1.alpn_protocol() {
+            Some(b"h2") => self.builder().http2_only(),
+            _ => self.builder().http1_only(),
+        };
+        self.serve(builder, stream, watcher).await;
+    }
+
+    fn builder(&self) -> Builder<TokioExecutor> {
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(self.limits.header_timeout)
+            .max_buf_size(self.limits.max_header_bytes.max(8192))
+            .max_headers(256)
+            .http2()
+            .timer(TokioTimer::new())
+            .max_header_list_size(u32::try_from(self.limits.max_header_bytes).unwrap_or(u32::MAX))
+            .max_concurrent_streams(256)
+            .keep_alive_interval(Some(self.limits.idle_timeout));
+        builder
+    }
+
+    async fn serve<T>(
+        self,
+        builder: Builder<TokioExecutor>,
+        stream: T,
+        watcher: hyper_util::server::graceful::Watcher,
+    ) where
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Connection { front, peer, limits } = self;
+        let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let mut request = request.map(Body::from);
+            request.extensions_mut().insert(peer);
+            tower::ServiceExt::oneshot(front.clone(), request)
+        });
+        let io = TokioIo::new(TimedIo::new(stream, limits.idle_timeout));
+        let connection = builder.serve_connection(io, service).into_owned();
+        if let Err(error) = watcher.watch(connection).await {
+            tracing::debug!(%error, "a connection ended early");
+        }
+    }
+}
+
+fn acceptor(tls: &config::Tls) -> Result<TlsAcceptor, ServerError> {
+    let fail = |what, path: &std::path::Path, message: String| ServerError::Tls {
+        what,
+        path: path.display().to_string(),
+        message,
+    };
+    let chain = CertificateDer::pem_file_iter(&tls.certificate)
+        .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
+        .map_err(|error| fail("certificate", &tls.certificate, error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| fail("key", &tls.key, error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| fail("certificate", &tls.certificate, error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .map_err(|error| fail("certificate", &tls.certificate, error.to_string()))?;
+    server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}

@@ -1,0 +1,39 @@
+//! The way of a request, as a list. Read it from the top; each line says why the stage stands there.
+
+use std::sync::Arc;
+
+use tower::ServiceBuilder;
+use tower::util::BoxCloneSyncService;
+
+use super::Gateway;
+use super::authenticate::Authenticate;
+use super::authorise::Authorise;
+use super::dispatch::Dispatch;
+use super::limit::LimitLayer;
+use super::name::NameOperation;
+use super::rescue::RescueLayer;
+use super::server::Front;
+use super::stage::stage;
+use super::trace::TraceLayer;
+
+/// Builds the stack that every connection shares.
+pub fn build(gateway: &Arc<Gateway>) -> Front {
+    BoxCloneSyncService::new(
+        ServiceBuilder::new()
+            // Gives the request its id, counts it and times it: whatever happens below is seen here.
+            .layer(TraceLayer::new(gateway.metrics.clone()))
+            // Turns every failure below into an S3 error document. The one place that does.
+            .layer(RescueLayer::new(gateway.metrics.clone()))
+            // Bounds what is held at once, and how long: requests in flight, total time, idle bodies.
+            .layer(LimitLayer::new(&gateway.config.gateway))
+            // Checks the signature: nothing below trusts a header that was not signed.
+            .layer(stage(Authenticate::new(gateway.clone())))
+            // Names the operation, the bucket and the key, once and for all.
+            .layer(stage(NameOperation::new(gateway.clone())))
+            // May this app do this to this bucket?
+            .layer(stage(Authorise::new(gateway.clone())))
+            // Each verb goes its own way from here: label, decide, place, forward, record, answer.
+            // `placement/put.rs` reads like that line; the others are shorter.
+            .service(Dispatch::new(gateway.clone())),
+    )
+}

@@ -1,0 +1,182 @@
+//! Buckets: known to the catalogue, and present in every location so that an object can be placed in any.
+
+use std::sync::Arc;
+
+use futures_util::future::join_all;
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
+
+use super::{forward, read_document, record, xml_response};
+use crate::body::Body;
+use crate::catalogue::Bucket;
+use crate::gateway::Gateway;
+use crate::gateway::call::Call;
+use crate::gateway::failure::{Blame, Failure};
+use crate::locations::Location;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::xml;
+
+const MAX_DOCUMENT: usize = 64 << 10;
+
+/// The bucket of a call, which must exist.
+pub async fn existing(gateway: &Gateway, call: &Call) -> Result<Bucket, Failure> {
+    let handle = gateway.catalogue.bucket_handle(call.bucket()?.as_str());
+    gateway
+        .catalogue
+        .find_bucket(handle)
+        .await?
+        .ok_or_else(|| Failure::client(Code::NoSuchBucket, "The specified bucket does not exist."))
+}
+
+/// CreateBucket. `LocationConstraint` names the home location, by its region or its id; without one the home is
+/// the location of the region that the request was signed for, as it is at S3.
+pub async fn create(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
+    let document = read_document(&mut call, MAX_DOCUMENT).await?;
+    let constraint = if document.is_empty() { None } else { xml::parse_location_constraint(&document)? };
+    let constraint = constraint.filter(|constraint| !constraint.is_empty());
+    let home = match &constraint {
+        Some(named) => Some(gateway.locations.by_region_or_id(named).ok_or_else(|| {
+            S3Error::new(
+                Code::InvalidLocationConstraint,
+                format!("The specified location-constraint is not valid. The locations here are: {}.", gateway.locations.regions()),
+            )
+        })?),
+        None => gateway.locations.by_region_or_id(&call.identity.region),
+    };
+    let name = call.bucket()?.clone();
+    let bucket = Bucket {
+        name: name.to_string(),
+        home: home.map(|location| location.facts.id.clone()),
+        subject: home.filter(|_| constraint.is_some()).map(|location| location.facts.country),
+        constraint,
+        owner: call.app.id.to_string(),
+        created_at: record::now_ms(),
+    };
+    let handle = gateway.catalogue.bucket_handle(name.as_str());
+    if let Some(existing) = gateway.catalogue.find_bucket(handle).await? {
+        return Err(taken(&existing, &bucket));
+    }
+    // Everywhere first: a bucket that the catalogue knows can take an object at once in any location.
+    let everywhere = join_all(gateway.locations.all().map(|location| create_at(location, &call))).await;
+    everywhere.into_iter().collect::<Result<Vec<()>, Failure>>()?;
+    if !gateway.catalogue.create_bucket(bucket.clone()).await? {
+        return Err(taken(&bucket, &bucket));
+    }
+    let mut response = Response::new(Body::empty());
+    if let Ok(path) = HeaderValue::from_str(&format!("/{name}")) {
+        response.headers_mut().insert(http::header::LOCATION, path);
+    }
+    Ok(response)
+}
+
+fn taken(existing: &Bucket, wanted: &Bucket) -> Failure {
+    if existing.owner == wanted.owner {
+        Failure::client(
+            Code::BucketAlreadyOwnedByYou,
+            "Your previous request to create the named bucket succeeded and you already own it.",
+        )
+    } else {
+        Failure::client(Code::BucketAlreadyExists, "The requested bucket name is not available.")
+    }
+}
+
+async fn create_at(location: &Location, call: &Call) -> Result<(), Failure> {
+    // S3 wants the constraint to be the endpoint's own region, and none for us-east-1.
+    let body = match location.facts.region.as_str() {
+        "us-east-1" => Body::empty(),
+        region => Body::full(xml::write_create_bucket_configuration(region)),
+    };
+    let request = forward::request(Method::PUT, call.bucket()?, None, "", HeaderMap::new(), body)?;
+    let response = location.call(request).await?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let document = response.into_body().collect_limited(MAX_DOCUMENT).await?;
+    let code = xml::parse_error(&document).map(|error| error.code).unwrap_or_default();
+    if code == "BucketAlreadyOwnedByYou" {
+        return Ok(());
+    }
+    Err(Failure::unavailable(
+        Blame::Location,
+        "The bucket could not be created in every location. Send the request again.",
+        format!("location {} answered {status} {code}", location.facts.id),
+    ))
+}
+
+/// HeadBucket.
+pub async fn head(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let bucket = existing(&gateway, &call).await?;
+    let mut response = Response::new(Body::empty());
+    let home = bucket.home.as_ref().and_then(|home| gateway.locations.facts(home).ok());
+    let region = home.map_or_else(|| gateway.config.gateway.region.clone(), |facts| facts.region.clone());
+    record::set(response.headers_mut(), "x-amz-bucket-region", &region);
+    Ok(response)
+}
+
+/// DeleteBucket: only when it is empty everywhere.
+pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    existing(&gateway, &call).await?;
+    let handle = gateway.catalogue.bucket_handle(call.bucket()?.as_str());
+    let not_empty = || Failure::client(Code::BucketNotEmpty, "The bucket you tried to delete is not empty.");
+    if gateway.catalogue.count_in_bucket(handle, 1).await? > 0 {
+        return Err(not_empty());
+    }
+    // Ask all before the first is deleted: a bucket gone in one place and full in another helps nobody.
+    for location in gateway.locations.all() {
+        let query = "list-type=2&max-keys=1";
+        let request =
+            forward::request(Method::GET, call.bucket()?, None, query, HeaderMap::new(), Body::empty())?;
+        let response = location.call(request).await?;
+        match response.status() {
+            StatusCode::NOT_FOUND => continue,
+            StatusCode::OK => {}
+            status => return Err(declined(location, status)),
+        }
+        let document = response.into_body().collect_limited(1 << 20).await?;
+        if !xml::parse_list(&document)?.contents.is_empty() {
+            return Err(not_empty());
+        }
+    }
+    for location in gateway.locations.all() {
+        let request =
+            forward::request(Method::DELETE, call.bucket()?, None, "", HeaderMap::new(), Body::empty())?;
+        let response = location.call(request).await?;
+        match response.status() {
+            StatusCode::CONFLICT => return Err(not_empty()),
+            status if status.is_success() || status == StatusCode::NOT_FOUND => {}
+            status => return Err(declined(location, status)),
+        }
+    }
+    gateway.catalogue.delete_bucket(handle).await?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    Ok(response)
+}
+
+fn declined(location: &Location, status: StatusCode) -> Failure {
+    Failure::unavailable(
+        Blame::Location,
+        "A location of this bucket does not answer. Try again.",
+        format!("location {} answered {status}", location.facts.id),
+    )
+}
+
+/// GetBucketLocation.
+pub async fn location(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let bucket = existing(&gateway, &call).await?;
+    Ok(xml_response(xml::write_location_constraint(bucket.constraint.as_deref())))
+}
+
+/// GetBucketVersioning: never enabled in this release, which an empty document says.
+pub async fn versioning(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    existing(&gateway, &call).await?;
+    Ok(xml_response(xml::write_versioning_disabled()))
+}
+
+/// ListBuckets: those that the app may use.
+pub async fn list(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let mut buckets = gateway.catalogue.buckets().await?;
+    buckets.retain(|bucket| bucket.name.parse().is_ok_and(|name| call.app.may_use(&name)));
+    buckets.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(xml_response(xml::write_buckets(call.app.id.as_str(), &buckets)))
+}

@@ -1,0 +1,58 @@
+//! Conditional writes, checked against the placement: the catalogue is what says whether an object exists.
+
+use http::{HeaderMap, header};
+
+use crate::catalogue::Placement;
+use crate::gateway::failure::Failure;
+use crate::s3::error::{Code, S3Error};
+
+/// `If-Match` and `If-None-Match` of a write (S3 user guide, "Conditional writes").
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Conditions {
+    None,
+    /// `If-None-Match: *`
+    Absent,
+    /// `If-Match: <etag>`, without quotes.
+    Matches(String),
+}
+
+impl Conditions {
+    pub fn of_write(headers: &HeaderMap) -> Result<Conditions, S3Error> {
+        let one = |name| {
+            let mut values = headers.get_all(name).iter();
+            let value = values.next().and_then(|value: &http::HeaderValue| value.to_str().ok());
+            (value, values.next().is_some())
+        };
+        let invalid = |message: &'static str| Err(S3Error::new(Code::InvalidArgument, message));
+        match (one(header::IF_NONE_MATCH), one(header::IF_MATCH)) {
+            ((_, true), _) | (_, (_, true)) => invalid("A condition may be stated once."),
+            ((None, _), (None, _)) => Ok(Conditions::None),
+            ((Some("*"), _), (None, _)) => Ok(Conditions::Absent),
+            ((Some(_), _), (None, _)) => Err(S3Error::new(
+                Code::NotImplemented,
+                "For a write, If-None-Match may only be `*` (S3 API reference, PutObject).",
+            )),
+            ((None, _), (Some(etag), _)) => Ok(Conditions::Matches(plain(etag).to_owned())),
+            ((Some(_), _), (Some(_), _)) => invalid("If-Match and If-None-Match exclude each other."),
+        }
+    }
+
+    pub fn check(&self, existing: Option<&Placement>) -> Result<(), Failure> {
+        let failed = |condition: &'static str| {
+            let message = "At least one of the pre-conditions you specified did not hold.";
+            Err(S3Error::new(Code::PreconditionFailed, message).detail("Condition", condition).into())
+        };
+        match (self, existing) {
+            (Conditions::Absent, Some(_)) => failed("If-None-Match"),
+            (Conditions::Matches(_), None) => {
+                Err(Failure::client(Code::NoSuchKey, "The specified key does not exist."))
+            }
+            (Conditions::Matches(etag), Some(existing)) if etag != plain(&existing.etag) => failed("If-Match"),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn plain(etag: &str) -> &str {
+    etag.trim().trim_matches('"')
+}

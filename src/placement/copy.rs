@@ -1,0 +1,257 @@
+//! CopyObject: inside a location by the location itself, across locations as a stream that is labelled,
+//! decided and recorded like any other write.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
+
+use super::choose::choose;
+use super::conditions::Conditions;
+use super::record::{answer_stored, refuse};
+use super::store::{Content, Stored, Verdict, Write, store};
+use super::{buckets, forward, header_text, labels};
+use crate::body::Body;
+use crate::catalogue::{IntentKind, Placement};
+use crate::gateway::Gateway;
+use crate::gateway::call::Call;
+use crate::gateway::failure::Failure;
+use crate::label::{Coverage, Evidence, Label, Labels, Source};
+use crate::locations::{LocationError, PayloadHash};
+use crate::policy::Action;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::operation::{CopySource, parse_copy_source};
+use crate::s3::xml;
+
+/// The result of a copy is a small document; locations may pad it with white space to keep the connection alive.
+const MAX_RESULT: usize = 1 << 20;
+
+/// The source's conditions, and what they are called when the source is read.
+const SOURCE_CONDITIONS: [(&str, HeaderName); 4] = [
+    ("x-amz-copy-source-if-match", header::IF_MATCH),
+    ("x-amz-copy-source-if-none-match", header::IF_NONE_MATCH),
+    ("x-amz-copy-source-if-modified-since", header::IF_MODIFIED_SINCE),
+    ("x-amz-copy-source-if-unmodified-since", header::IF_UNMODIFIED_SINCE),
+];
+
+/// Copies an object, with its labels.
+pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let bucket = buckets::existing(&gateway, &call).await?;
+    let (source, origin) = find_source(&gateway, &call).await?;
+    let mut labels = labels::declared(&gateway, &call, &bucket)?;
+    inherit(&mut labels, &origin);
+    let from = gateway.locations.facts(&origin.location)?;
+    let held_in = [from.country].into_iter().collect();
+    let decision = labels::decide_held(&gateway, &call, &bucket, &labels, Action::Store, held_in)?;
+    if decision.allowed().is_empty() {
+        let home = gateway.home_country(bucket.home.as_ref());
+        return Err(refuse(&gateway, &call, &labels, &decision, home).await);
+    }
+    let permit = choose(&gateway, &decision, bucket.home.as_ref())?;
+    if *permit.location() != origin.location {
+        return copy_across(&gateway, call, bucket, labels, &source, origin).await;
+    }
+
+    // Inside one location the location copies; the bytes do not pass through here.
+    let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
+    let conditions = Conditions::of_write(&call.parts.headers)?;
+    let headers = forward::onward_headers(&call.parts);
+    let home = gateway.home_country(bucket.home.as_ref());
+    let write = Write {
+        gateway: gateway.clone(),
+        call: Arc::new(call),
+        bucket,
+        handle,
+        home,
+        kind: IntentKind::Copy,
+        action: Action::Store,
+        held_in,
+        length: origin.size,
+    };
+    let location = gateway.locations.storing(&permit)?;
+    let intent = write.open_intent(&labels, &decision, &location.facts).await?;
+    let guard = gateway.key_locks.lock(handle).await;
+    let verdict = Verdict { labels, decision, intent, guard };
+    if let Err(failure) = conditions.check(gateway.catalogue.find(handle).await?.as_ref()) {
+        gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        return Err(failure);
+    }
+    let call = &write.call;
+    let request =
+        forward::request(Method::PUT, call.bucket()?, Some(call.key()?), "", headers, Body::empty())?;
+    let response = match location.call(request).await {
+        Ok(response) => response,
+        Err(error @ LocationError::Lost { .. }) => return Err(error.into()),
+        Err(error) => {
+            gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+            return Err(error.into());
+        }
+    };
+    let (parts, body) = response.into_parts();
+    let document = body.collect_limited(MAX_RESULT).await?;
+    let result = if parts.status.is_success() { xml::parse_copy_result(&document).ok() } else { None };
+    // A copy can fail after its 200 has been sent; then the document says so (S3 API reference, CopyObject).
+    let Some(result) = result else {
+        gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        return Ok(Response::from_parts(parts, Body::full(document)));
+    };
+    let version = header_text(&parts.headers, "x-amz-version-id");
+    let recorded = write.record(verdict, &location.facts, result.etag, version).await?;
+    Ok(answer_stored(Response::from_parts(parts, Body::full(document)), &recorded))
+}
+
+/// The source that the call names, which its app must be allowed to read, and where it rests.
+pub(super) async fn find_source(gateway: &Gateway, call: &Call) -> Result<(CopySource, Placement), Failure> {
+    let header = header_text(&call.parts.headers, "x-amz-copy-source")
+        .ok_or_else(|| S3Error::new(Code::InvalidArgument, "The x-amz-copy-source header is not text."))?;
+    let source = parse_copy_source(&header)?;
+    if source.version_id.is_some() {
+        return Err(Failure::client(Code::NotImplemented, "Copying a version by its id is not implemented."));
+    }
+    if !call.app.may_use(&source.bucket) {
+        return Err(Failure::client(Code::AccessDenied, "This app may not read the source bucket."));
+    }
+    let handle = gateway.catalogue.object_handle(source.bucket.as_str(), source.key.as_str());
+    let placement = gateway.catalogue.find(handle).await?;
+    let placement = placement.ok_or_else(|| {
+        S3Error::new(Code::NoSuchKey, "The copy source does not exist.")
+    })?;
+    Ok((source, placement))
+}
+
+/// A copy holds what its source holds.
+pub(super) fn inherit(labels: &mut Labels, origin: &Placement) {
+    let evidence = |label| Evidence { source: Source::Copy, label, detail: "a label of the copy's source".to_owned() };
+    for class in origin.classes.iter() {
+        labels.add(evidence(Label::Class(class)));
+    }
+    for country in origin.subjects.iter() {
+        labels.add(evidence(Label::Subject(country)));
+    }
+    labels.coverage = origin.coverage;
+}
+
+async fn copy_across(
+    gateway: &Arc<Gateway>,
+    call: Call,
+    bucket: crate::catalogue::Bucket,
+    mut labels: Labels,
+    source: &CopySource,
+    origin: Placement,
+) -> Result<Response<Body>, Failure> {
+    let from = gateway.locations.facts(&origin.location)?;
+    let conditions = source_conditions(&call.parts.headers);
+    let request =
+        forward::request(Method::GET, &source.bucket, Some(&source.key), "", conditions, Body::empty())?;
+    // The decision over the destination stands in `store`; what is read here leaves through it alone.
+    let reading = gateway.locations.source_of_copy(&origin.location)?.call(request).await?;
+    if reading.status() != StatusCode::OK {
+        return Ok(source_failure(reading));
+    }
+    if header_text(reading.headers(), "etag").is_some_and(|etag| etag != origin.etag) {
+        return Err(Failure::client(Code::OperationAborted, "The copy source is being overwritten. Try again."));
+    }
+    let length = http_body::Body::size_hint(reading.body()).exact().unwrap_or(origin.size);
+    let headers = destination_headers(gateway, &call, source, &origin, reading.headers()).await?;
+    // Every byte is scanned on its way.
+    labels.coverage = Coverage::Complete;
+    let content = Content {
+        kind: IntentKind::Copy,
+        action: Action::Store,
+        body: reading.into_body(),
+        length,
+        headers,
+        payload: PayloadHash::Unsigned,
+        conditions: Conditions::of_write(&call.parts.headers)?,
+        held_in: [from.country].into_iter().collect(),
+    };
+    match store(gateway, Arc::new(call), bucket, labels, content).await? {
+        Stored::Declined(response) => Ok(response),
+        Stored::Recorded { recorded, .. } => {
+            let document = xml::write_copy_result(&recorded.placement.etag, recorded.placement.placed_at);
+            Ok(answer_stored(super::xml_response(document), &recorded))
+        }
+    }
+}
+
+/// The conditions on the source, as a read of it states them.
+pub(super) fn source_conditions(headers: &HeaderMap) -> HeaderMap {
+    let mut conditions = HeaderMap::new();
+    for (name, plain) in SOURCE_CONDITIONS {
+        if let Some(value) = headers.get(name) {
+            conditions.insert(plain, value.clone());
+        }
+    }
+    conditions
+}
+
+/// The headers of a copy that are about the new object alone.
+pub(super) fn without_source(mut headers: HeaderMap) -> HeaderMap {
+    let about_source = |name: &HeaderName| {
+        let name = name.as_str();
+        name.starts_with("x-amz-copy-source") || name.ends_with("-directive")
+    };
+    let names: Vec<HeaderName> = headers.keys().filter(|name| about_source(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
+    headers
+}
+
+/// A source that cannot be read, as CopyObject reports it: a condition that does not hold is 412 in any case.
+pub(super) fn source_failure(reading: Response<Body>) -> Response<Body> {
+    if reading.status() == StatusCode::NOT_MODIFIED {
+        let error = S3Error::new(Code::PreconditionFailed, "A condition on the copy source did not hold.");
+        return error.into_response("", "", crate::s3::error::Shape::Document);
+    }
+    reading
+}
+
+/// The new object's headers: the source's or the request's, as the directives say.
+async fn destination_headers(
+    gateway: &Gateway,
+    call: &Call,
+    source: &CopySource,
+    origin: &Placement,
+    from: &HeaderMap,
+) -> Result<HeaderMap, Failure> {
+    let directive = |name: &str| header_text(&call.parts.headers, name);
+    let replaces = |name: &str| directive(name).is_some_and(|value| value.eq_ignore_ascii_case("REPLACE"));
+    let mut headers = without_source(forward::onward_headers(&call.parts));
+    if !replaces("x-amz-metadata-directive") {
+        for (name, value) in from {
+            let system = matches!(
+                *name,
+                header::CONTENT_TYPE
+                    | header::CACHE_CONTROL
+                    | header::CONTENT_DISPOSITION
+                    | header::CONTENT_ENCODING
+                    | header::CONTENT_LANGUAGE
+                    | header::EXPIRES
+            );
+            if system || name.as_str().starts_with("x-amz-meta-") {
+                headers.insert(name.clone(), value.clone());
+            }
+        }
+    }
+    if !replaces("x-amz-tagging-directive") && from.contains_key("x-amz-tagging-count") {
+        let request = forward::request(
+            Method::GET,
+            &source.bucket,
+            Some(&source.key),
+            "tagging",
+            HeaderMap::new(),
+            Body::empty(),
+        )?;
+        let response = gateway.locations.source_of_copy(&origin.location)?.call(request).await?;
+        if !response.status().is_success() {
+            return Err(Failure::client(Code::OperationAborted, "The tags of the copy source cannot be read."));
+        }
+        let document = response.into_body().collect_limited(MAX_RESULT).await?;
+        let tags = xml::parse_tagging(&document)?;
+        let text = xml::tagging_header(&tags);
+        if let Ok(value) = http::HeaderValue::from_str(&text) {
+            headers.insert("x-amz-tagging", value);
+        }
+    }
+    Ok(headers)
+}

@@ -1,0 +1,152 @@
+//! DeleteObject and DeleteObjects.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use http::{HeaderMap, Method, Response, StatusCode, header};
+
+use super::record::{self, set};
+use super::{buckets, forward};
+use crate::body::Body;
+use crate::catalogue::{Intent, IntentKind, Receipt};
+use crate::gateway::Gateway;
+use crate::gateway::call::Call;
+use crate::gateway::failure::Failure;
+use crate::label::Labels;
+use crate::log::{DecisionFacts, Event};
+use crate::names::ObjectKey;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::xml;
+
+/// Largest DeleteObjects document: 1000 keys of 1024 bytes, each escaped at worst.
+const MAX_DOCUMENT: usize = 8 << 20;
+/// Keys of one request that are removed at the same time.
+const AT_ONCE: usize = 16;
+
+/// Deletes one object. A key that is not there is not an error (S3 API reference, DeleteObject).
+pub async fn delete_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    buckets::existing(&gateway, &call).await?;
+    let key = call.key()?.clone();
+    let headers = forward::onward_headers(&call.parts);
+    let call = Arc::new(call);
+    match delete_key(&gateway, &call, &key, headers).await? {
+        Deleted::Gone(receipt) => {
+            let mut response = Response::new(Body::empty());
+            *response.status_mut() = StatusCode::NO_CONTENT;
+            if let Some(receipt) = receipt {
+                set(response.headers_mut(), "x-domicile-receipt", &receipt.to_string());
+            }
+            Ok(response)
+        }
+        Deleted::Refused(response) => Ok(response),
+    }
+}
+
+/// Deletes up to 1000 objects; each key has a result of its own.
+pub async fn delete_objects(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
+    buckets::existing(&gateway, &call).await?;
+    let document = super::read_document(&mut call, MAX_DOCUMENT).await?;
+    let delete = xml::parse_delete(&document)?;
+    let call = Arc::new(call);
+    let results = futures_util::stream::iter(delete.objects)
+        .map(|object| {
+            let gateway = gateway.clone();
+            let call = call.clone();
+            async move {
+                let result = delete_listed(&gateway, &call, &object.key, object.version_id.as_deref()).await;
+                (object.key, result)
+            }
+        })
+        .buffered(AT_ONCE)
+        .collect::<Vec<_>>()
+        .await;
+    let mut answer = xml::DeleteResult::default();
+    for (key, result) in results {
+        match result {
+            Ok(()) if delete.quiet => {}
+            Ok(()) => answer.deleted.push(key),
+            Err(failure) => answer.errors.push(xml::DeleteError {
+                key,
+                code: failure.error.code.name().to_owned(),
+                message: failure.error.message.to_string(),
+            }),
+        }
+    }
+    Ok(super::xml_response(xml::write_delete_result(&answer)))
+}
+
+async fn delete_listed(
+    gateway: &Arc<Gateway>,
+    call: &Arc<Call>,
+    key: &str,
+    version: Option<&str>,
+) -> Result<(), Failure> {
+    if version.is_some_and(|version| version != "null") {
+        return Err(Failure::client(Code::NotImplemented, "Deleting a version by its id is not implemented."));
+    }
+    let key: ObjectKey = key.parse()?;
+    match delete_key(gateway, call, &key, HeaderMap::new()).await? {
+        Deleted::Gone(_) => Ok(()),
+        Deleted::Refused(response) => Err(S3Error::new(
+            Code::OperationAborted,
+            format!("The object's location refused with status {}.", response.status().as_u16()),
+        )
+        .into()),
+    }
+}
+
+enum Deleted {
+    /// Not there any more; with a receipt where there was something to delete.
+    Gone(Option<Receipt>),
+    /// The location's own refusal, for example of a conditional or locked delete.
+    Refused(Response<Body>),
+}
+
+async fn delete_key(
+    gateway: &Arc<Gateway>,
+    call: &Arc<Call>,
+    key: &ObjectKey,
+    headers: HeaderMap,
+) -> Result<Deleted, Failure> {
+    let bucket = call.bucket()?;
+    let handle = gateway.catalogue.object_handle(bucket.as_str(), key.as_str());
+    // Held over the location's answer and the commit: a write of this key comes before or after, never between.
+    let _guard = gateway.key_locks.lock(handle).await;
+    let Some(placement) = gateway.catalogue.find(handle).await? else {
+        if headers.contains_key(header::IF_MATCH) {
+            return Err(Failure::client(Code::NoSuchKey, "The specified key does not exist."));
+        }
+        return Ok(Deleted::Gone(None));
+    };
+    let facts = gateway.locations.facts(&placement.location)?;
+    let labels = Labels {
+        classes: placement.classes,
+        subjects: placement.subjects,
+        coverage: placement.coverage,
+        evidence: Vec::new(),
+    };
+    let mut draft = record::draft(call, Event::Delete, facts.country, &labels, DecisionFacts::default());
+    draft.object = Some(placement.object);
+    draft.from.push(record::place(&facts));
+    draft.sealed.key = Some(key.as_str().to_owned());
+    draft.sealed.etag = Some(placement.etag.clone());
+    let intent = Intent {
+        id: 0,
+        handle,
+        bucket: bucket.to_string(),
+        key: key.as_str().to_owned(),
+        kind: IntentKind::Delete,
+        placement,
+        draft: draft.clone(),
+        begun_at: record::now_ms(),
+    };
+    let intent = gateway.live_intents.begin(gateway.catalogue.open_intent(intent).await?.id);
+    let request = forward::request(Method::DELETE, bucket, Some(key), "", headers, Body::empty())?;
+    let response = gateway.locations.housekeeping(&facts.id)?.call(request).await?;
+    if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
+        let receipt = gateway.catalogue.record_delete(intent.id(), handle, draft).await?;
+        return Ok(Deleted::Gone(Some(receipt)));
+    }
+    gateway.catalogue.drop_intent(intent.id()).await?;
+    Ok(Deleted::Refused(response))
+}

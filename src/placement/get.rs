@@ -1,0 +1,115 @@
+//! GetObject, HeadObject and the other reads of one object: from where the catalogue says it rests.
+
+use std::sync::Arc;
+
+use http::{Response, StatusCode};
+
+use super::record::{self, decision_facts, refuse, set};
+use super::{buckets, forward, labels};
+use crate::body::Body;
+use crate::catalogue::{ObjectHandle, Placement};
+use crate::gateway::Gateway;
+use crate::gateway::call::Call;
+use crate::gateway::failure::Failure;
+use crate::geo::ClientPlace;
+use crate::label::{Coverage, Labels};
+use crate::log::Event;
+use crate::s3::error::Code;
+
+/// Reads an object, its headers, or what else the location keeps about it.
+pub async fn read_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
+    let Some(placement) = gateway.catalogue.find(handle).await? else {
+        return Err(missing(&gateway, &call).await);
+    };
+    let response = fetch(&gateway, &call, &placement).await?;
+    if agrees(&response, &placement) {
+        return Ok(response);
+    }
+    settled_read(&gateway, &call, handle).await
+}
+
+/// The location's answer is not about the write that the catalogue labels. A write may be just between its two
+/// commits: wait for it, and look again.
+async fn settled_read(gateway: &Gateway, call: &Call, handle: ObjectHandle) -> Result<Response<Body>, Failure> {
+    drop(gateway.key_locks.lock(handle).await);
+    let Some(placement) = gateway.catalogue.find(handle).await? else {
+        return Err(missing(gateway, call).await);
+    };
+    let response = fetch(gateway, call, &placement).await?;
+    if agrees(&response, &placement) {
+        return Ok(response);
+    }
+    // Somebody wrote past the gateway. Nobody knows what these bytes are: the cautious branch.
+    tracing::warn!(request = call.request.as_str(), "an object differs from its placement");
+    let unknown = Placement {
+        classes: Default::default(),
+        subjects: Default::default(),
+        coverage: Coverage::Partial,
+        evidence: Vec::new(),
+        ..placement
+    };
+    fetch(gateway, call, &unknown).await
+}
+
+async fn missing(gateway: &Gateway, call: &Call) -> Failure {
+    match buckets::existing(gateway, call).await {
+        Ok(_) => Failure::client(Code::NoSuchKey, "The specified key does not exist."),
+        Err(failure) => failure,
+    }
+}
+
+/// Decides the read, logs it where it crosses a border, and forwards it.
+async fn fetch(gateway: &Gateway, call: &Call, placement: &Placement) -> Result<Response<Body>, Failure> {
+    let labels = Labels {
+        classes: placement.classes,
+        subjects: placement.subjects,
+        coverage: placement.coverage,
+        evidence: Vec::new(),
+    };
+    let facts = gateway.locations.facts(&placement.location)?;
+    let reader = match call.client.place {
+        ClientPlace::Country(country) => Some(country),
+        ClientPlace::OnSite => Some(facts.country),
+        ClientPlace::Unknown => None,
+    };
+    let decision = labels::decide_read(gateway, call, placement, &labels, facts.country, reader)?;
+    let Some(permit) = decision.read_permit() else {
+        return Err(refuse(gateway, call, &labels, &decision, facts.country).await);
+    };
+    if reader != Some(facts.country) && call.target.operation.returns_content() {
+        // Bytes that cross a border, or may: durable before the first one leaves.
+        let mut draft =
+            record::draft(call, Event::Read, facts.country, &labels, decision_facts(&decision, "allow"));
+        draft.object = Some(placement.object);
+        draft.from.push(record::place(&facts));
+        gateway.catalogue.record_event(draft).await?;
+    }
+    let location = gateway.locations.reading(&permit, &placement.location)?;
+    let query = forward::onward_query(&call.parts.uri);
+    let headers = forward::onward_headers(&call.parts);
+    let request = forward::request(
+        call.parts.method.clone(),
+        call.bucket()?,
+        Some(call.key()?),
+        &query,
+        headers,
+        Body::empty(),
+    )?;
+    let mut response = location.call(request).await?;
+    set(response.headers_mut(), "x-domicile-location", placement.location.as_str());
+    set(response.headers_mut(), "x-domicile-labels", &labels.to_string());
+    Ok(response)
+}
+
+/// Whether an answer is about the write that `placement` labels. Answers that carry no ETag say nothing else.
+fn agrees(response: &Response<Body>, placement: &Placement) -> bool {
+    match response.status() {
+        StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED => {
+            super::header_text(response.headers(), "etag").is_none_or(|etag| etag == placement.etag)
+        }
+        // The object was moved between the catalogue's answer and the location's.
+        StatusCode::NOT_FOUND => false,
+        _ => true,
+    }
+}

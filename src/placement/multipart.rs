@@ -1,0 +1,342 @@
+//! Multipart uploads: pinned to a location at Create, judged again at each part and at Complete.
+//!
+//! The upload id that a client gets holds the location and its own id for the upload, sealed; so no table is
+//! needed to find the way back. What the parts turned out to hold is kept in the catalogue until Complete.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Method, Response, StatusCode};
+
+use super::choose::choose;
+use super::conditions::Conditions;
+use super::held::{Gate, HeldBody};
+use super::record::{answer_stored, refuse};
+use super::store::{Verdict, Write};
+use super::window::{Window, read_window};
+use super::{buckets, copy, drain, forward, header_text, labels, read_document, xml_response};
+use crate::body::{Body, BoxError};
+use crate::catalogue::{Bucket, IntentKind, ObjectHandle};
+use crate::gateway::Gateway;
+use crate::gateway::call::Call;
+use crate::gateway::failure::{Failure, body_failure};
+use crate::label::scanner::Findings;
+use crate::label::{Coverage, Labels};
+use crate::locations::{LocationError, PayloadHash};
+use crate::policy::{Action, Decision, Permit};
+use crate::s3::error::{Code, S3Error};
+use crate::s3::payload::{VerifiedBody, strip_framing};
+use crate::s3::token::Upload;
+use crate::s3::xml;
+
+/// 10,000 parts, each with an ETag and a checksum.
+const MAX_DOCUMENT: usize = 4 << 20;
+/// S3 keeps unfinished uploads until somebody aborts them; what their parts hold is remembered as long.
+const REMEMBERED_MS: u64 = 10 * 365 * 86_400_000;
+
+/// CreateMultipartUpload: decides where the parts go.
+pub async fn create(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let bucket = buckets::existing(&gateway, &call).await?;
+    let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
+    let mut labels = labels::declared(&gateway, &call, &bucket)?;
+    labels::add_remembered(&gateway, handle, &mut labels).await?;
+    labels.coverage = Coverage::Complete;
+    let decision = labels::decide(&gateway, &call, &bucket, &labels, Action::Store)?;
+    if decision.allowed().is_empty() {
+        let home = gateway.home_country(bucket.home.as_ref());
+        return Err(refuse(&gateway, &call, &labels, &decision, home).await);
+    }
+    let permit = choose(&gateway, &decision, bucket.home.as_ref())?;
+    let location = gateway.locations.storing(&permit)?;
+    let headers = forward::onward_headers(&call.parts);
+    let query = call.target.query.for_location(&[]);
+    let request =
+        forward::request(Method::POST, call.bucket()?, Some(call.key()?), &query, headers, Body::empty())?;
+    let response = location.call(request).await?;
+    if !response.status().is_success() {
+        return Ok(response);
+    }
+    let (parts, body) = response.into_parts();
+    let created = xml::parse_initiate_result(&body.collect_limited(MAX_DOCUMENT).await?)?;
+    remember(&gateway, &call, &created.upload_id, &labels).await?;
+    let upload = Upload { location: location.facts.id.clone(), id: created.upload_id, pinned: Vec::new() };
+    let token = gateway.tokens.seal_upload(call.bucket()?, call.key()?, &upload)?;
+    let document = xml::write_initiate_result(call.bucket()?.as_str(), call.key()?.as_str(), &token);
+    let mut answer = xml_response(document);
+    for (name, value) in &parts.headers {
+        if name.as_str().starts_with("x-amz-") {
+            answer.headers_mut().insert(name.clone(), value.clone());
+        }
+    }
+    super::record::set(answer.headers_mut(), "x-domicile-location", location.facts.id.as_str());
+    super::record::set(answer.headers_mut(), "x-domicile-labels", &labels.to_string());
+    Ok(answer)
+}
+
+/// UploadPart.
+pub async fn upload_part(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
+    let body = std::mem::take(&mut call.body);
+    let verified = VerifiedBody::new(
+        body,
+        &call.parts.headers,
+        &call.identity.payload,
+        call.identity.seed.clone(),
+        gateway.config.gateway.max_body_bytes,
+    )?;
+    let mut headers = forward::onward_headers(&call.parts);
+    strip_framing(&mut headers);
+    let length = verified.decoded_length();
+    let payload = labels::payload_hash(&call.identity.payload);
+    let part = Part { body: Body::new(verified), length, headers, payload };
+    let upload = PinnedUpload::open(gateway, call).await?;
+    upload.store(part).await
+}
+
+/// UploadPartCopy: the source is read where it rests and goes through the same gate as any part.
+pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let (source, origin) = copy::find_source(&gateway, &call).await?;
+    let mut conditions = copy::source_conditions(&call.parts.headers);
+    if let Some(range) = call.parts.headers.get("x-amz-copy-source-range") {
+        conditions.insert(http::header::RANGE, range.clone());
+    }
+    let request =
+        forward::request(Method::GET, &source.bucket, Some(&source.key), "", conditions, Body::empty())?;
+    let mut upload = PinnedUpload::open(gateway.clone(), call).await?;
+    copy::inherit(&mut upload.labels, &origin);
+    upload.labels.coverage = Coverage::Complete;
+    let reading = gateway.locations.source_of_copy(&origin.location)?.call(request).await?;
+    if !matches!(reading.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
+        return Ok(copy::source_failure(reading));
+    }
+    if header_text(reading.headers(), "etag").is_some_and(|etag| etag != origin.etag) {
+        return Err(Failure::client(Code::OperationAborted, "The copy source is being overwritten. Try again."));
+    }
+    let length = http_body::Body::size_hint(reading.body())
+        .exact()
+        .ok_or_else(|| Failure::internal("the location sent a body of unknown length"))?;
+    let headers = copy::without_source(forward::onward_headers(&upload.call.parts));
+    let part = Part { body: reading.into_body(), length, headers, payload: PayloadHash::Unsigned };
+    let response = upload.store(part).await?;
+    let etag = header_text(response.headers(), "etag").unwrap_or_default();
+    if !response.status().is_success() {
+        return Ok(response);
+    }
+    Ok(xml_response(xml::write_copy_part_result(&etag, super::record::now_ms())))
+}
+
+/// CompleteMultipartUpload: judged once more, then recorded like any write.
+pub async fn complete(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
+    let document = read_document(&mut call, MAX_DOCUMENT).await?;
+    xml::parse_complete(&document)?;
+    let upload = PinnedUpload::open(gateway.clone(), call).await?;
+    let Some(permit) = upload.decide(&upload.labels)?.permit(&upload.upload.location) else {
+        return Err(upload.misplaced(&upload.labels).await);
+    };
+    let PinnedUpload { call, bucket, labels, upload, handle, .. } = upload;
+    let conditions = Conditions::of_write(&call.parts.headers)?;
+    let headers = forward::onward_headers(&call.parts);
+    let query = call.target.query.for_location(&[("uploadId", &upload.id)]);
+    let home = gateway.home_country(bucket.home.as_ref());
+    let mut write = Write {
+        gateway: gateway.clone(),
+        call,
+        bucket,
+        handle,
+        home,
+        kind: IntentKind::CompleteUpload,
+        action: Action::Store,
+        held_in: Default::default(),
+        length: 0,
+    };
+    let location = gateway.locations.storing(&permit)?;
+    let decision = permit.decision().clone();
+    let intent = write.open_intent(&labels, &decision, &location.facts).await?;
+    let guard = gateway.key_locks.lock(handle).await;
+    let verdict = Verdict { labels, decision, intent, guard };
+    if let Err(failure) = conditions.check(gateway.catalogue.find(handle).await?.as_ref()) {
+        gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        return Err(failure);
+    }
+    let (bucket, key) = (write.call.bucket()?.clone(), write.call.key()?.clone());
+    let request = forward::request(Method::POST, &bucket, Some(&key), &query, headers, Body::full(document))?;
+    let response = match location.call(request).await {
+        Ok(response) => response,
+        Err(error @ LocationError::Lost { .. }) => return Err(error.into()),
+        Err(error) => {
+            gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+            return Err(error.into());
+        }
+    };
+    let (parts, body) = response.into_parts();
+    let document = body.collect_limited(MAX_DOCUMENT).await?;
+    let result = if parts.status.is_success() { xml::parse_complete_result(&document).ok() } else { None };
+    // It can fail after its 200 has been sent; then the document says so (S3 API reference).
+    let Some(result) = result else {
+        gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        return Ok(Response::from_parts(parts, Body::full(document)));
+    };
+    let head = forward::request(Method::HEAD, &bucket, Some(&key), "", HeaderMap::new(), Body::empty())?;
+    let head = location.call(head).await.map_err(Failure::from)?;
+    write.length = header_text(head.headers(), "content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    let version = header_text(&parts.headers, "x-amz-version-id");
+    let recorded = write.record(verdict, &location.facts, result.etag, version).await?;
+    Ok(answer_stored(Response::from_parts(parts, Body::full(document)), &recorded))
+}
+
+/// AbortMultipartUpload.
+pub async fn abort(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    pass_on(&gateway, &call).await
+}
+
+/// ListParts, with the upload id that the client knows.
+pub async fn list_parts(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let response = pass_on(&gateway, &call).await?;
+    if !response.status().is_success() {
+        return Ok(response);
+    }
+    let (mut parts, body) = response.into_parts();
+    let document = body.collect_limited(MAX_DOCUMENT).await?;
+    let known = call.target.query.value("uploadId").unwrap_or_default();
+    let document = xml::replace_upload_id(&document, known)?;
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    Ok(Response::from_parts(parts, Body::full(document)))
+}
+
+/// Sends a request about an upload to its location.
+async fn pass_on(gateway: &Gateway, call: &Call) -> Result<Response<Body>, Failure> {
+    let token = call.target.query.value("uploadId").unwrap_or_default();
+    let upload = gateway.tokens.open_upload(call.bucket()?, call.key()?, token)?;
+    let query = call.target.query.for_location(&[("uploadId", &upload.id)]);
+    let headers = forward::onward_headers(&call.parts);
+    let method = call.parts.method.clone();
+    let request = forward::request(method, call.bucket()?, Some(call.key()?), &query, headers, Body::empty())?;
+    Ok(gateway.locations.housekeeping(&upload.location)?.call(request).await?)
+}
+
+/// One part's content.
+struct Part {
+    body: Body,
+    length: u64,
+    headers: HeaderMap,
+    payload: PayloadHash,
+}
+
+/// An upload under way, with the labels that it has gathered.
+#[derive(Clone)]
+struct PinnedUpload {
+    gateway: Arc<Gateway>,
+    call: Arc<Call>,
+    bucket: Bucket,
+    labels: Labels,
+    upload: Upload,
+    /// Of the object that the upload will become.
+    handle: ObjectHandle,
+}
+
+impl PinnedUpload {
+    async fn open(gateway: Arc<Gateway>, call: Call) -> Result<PinnedUpload, Failure> {
+        let token = call.target.query.value("uploadId").unwrap_or_default();
+        let upload = gateway.tokens.open_upload(call.bucket()?, call.key()?, token)?;
+        let bucket = buckets::existing(&gateway, &call).await?;
+        let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
+        let mut labels = Labels { coverage: Coverage::Complete, ..Labels::default() };
+        let own = upload_handle(&gateway, &call, &upload.id)?;
+        labels::add_remembered(&gateway, own, &mut labels).await?;
+        Ok(PinnedUpload { gateway, call: Arc::new(call), bucket, labels, upload, handle })
+    }
+
+    fn decide(&self, labels: &Labels) -> Result<Arc<Decision>, Failure> {
+        labels::decide(&self.gateway, &self.call, &self.bucket, labels, Action::Store)
+    }
+
+    /// Scans, judges and forwards one part.
+    async fn store(self, part: Part) -> Result<Response<Body>, Failure> {
+        let gateway = self.gateway.clone();
+        let Part { body, length, headers, payload } = part;
+        let _slot = gateway.window_slot().await?;
+        let Window { frames, rest, scanner } =
+            read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
+        let permit = match self.judge(scanner.findings_so_far()).await {
+            Ok(permit) => permit,
+            Err(failure) => {
+                drain::drain(rest);
+                return Err(failure);
+            }
+        };
+        let location = gateway.locations.storing(&permit)?;
+        let pinned = self.clone();
+        let gate: Gate = Box::new(move |findings| {
+            Box::pin(async move {
+                pinned.judge(findings).await.map(drop).map_err(|failure| Box::new(failure) as BoxError)
+            })
+        });
+        let mut held = HeldBody::new(frames, rest, scanner, length, gate);
+        let own_error = held.error_slot();
+        if length == 0 {
+            held.open_now().await.map_err(body_failure)?;
+        }
+        let body = if length == 0 { Body::empty() } else { Body::new(held) };
+        let call = &self.call;
+        let query = call.target.query.for_location(&[("uploadId", &self.upload.id)]);
+        let mut request =
+            forward::request(Method::PUT, call.bucket()?, Some(call.key()?), &query, headers, body)?;
+        request.extensions_mut().insert(payload);
+        location.call(request).await.map_err(|error| {
+            let own = own_error.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            own.map_or_else(|| error.into(), body_failure)
+        })
+    }
+
+    /// May a part with these findings join the upload where it is pinned? What it adds is remembered first.
+    async fn judge(&self, findings: Findings) -> Result<Permit, Failure> {
+        let mut labels = self.labels.clone();
+        findings.apply(&mut labels);
+        let Some(permit) = self.decide(&labels)?.permit(&self.upload.location) else {
+            return Err(self.misplaced(&labels).await);
+        };
+        remember(&self.gateway, &self.call, &self.upload.id, &labels).await?;
+        Ok(permit)
+    }
+
+    /// The upload is pinned where its content may not rest. Remembered for the key, so that a new upload of it
+    /// is pinned to the right place.
+    async fn misplaced(&self, labels: &Labels) -> Failure {
+        let gateway = &self.gateway;
+        gateway.metrics.late_findings.inc();
+        let until = super::record::now_ms() + 3_600_000;
+        let remembered =
+            gateway.catalogue.remember_verdict(self.handle, labels.classes, labels.subjects, until).await;
+        let decision = match (remembered, self.decide(labels)) {
+            (Err(error), _) => return error.into(),
+            (_, Err(failure)) => return failure,
+            (Ok(()), Ok(decision)) => decision,
+        };
+        let home = gateway.home_country(self.bucket.home.as_ref());
+        let refused = refuse(gateway, &self.call, labels, &decision, home).await;
+        if decision.allowed().is_empty() {
+            return refused;
+        }
+        S3Error::new(
+            Code::AccessDenied,
+            "The parts of this upload hold data that may not rest in the location that it was begun in. Abort \
+             it and begin a new upload of the same key: it will go to a location that is allowed.",
+        )
+        .into()
+    }
+}
+
+/// Keeps the labels of an upload until its Complete.
+async fn remember(gateway: &Gateway, call: &Call, id: &str, labels: &Labels) -> Result<(), Failure> {
+    let handle = upload_handle(gateway, call, id)?;
+    let known = gateway.catalogue.verdict(handle).await?.unwrap_or_default();
+    if (known.0.union(labels.classes), known.1.union(labels.subjects)) == known {
+        return Ok(());
+    }
+    let until = super::record::now_ms() + REMEMBERED_MS;
+    Ok(gateway.catalogue.remember_verdict(handle, labels.classes, labels.subjects, until).await?)
+}
+
+/// The handle under which an upload's labels are kept: no object has a key like it.
+fn upload_handle(gateway: &Gateway, call: &Call, id: &str) -> Result<ObjectHandle, Failure> {
+    let name = format!("{}\n{id}", call.bucket()?);
+    Ok(gateway.catalogue.object_handle(&name, call.key()?.as_str()))
+}

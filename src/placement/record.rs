@@ -1,0 +1,130 @@
+//! What goes into the catalogue and the log, and what the client is told of it.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use http::{HeaderValue, Response};
+
+use crate::body::Body;
+use crate::catalogue::{ObjectId, Placement, Recorded};
+use crate::gateway::Gateway;
+use crate::gateway::call::Call;
+use crate::gateway::failure::{Blame, Failure};
+use crate::gateway::metrics::RuleLabels;
+use crate::label::Labels;
+use crate::locations::LocationFacts;
+use crate::log::{DecisionFacts, EntryDraft, Event, Place, SealedFacts};
+use crate::names::Country;
+use crate::policy::{Decision, Refusal};
+use crate::random;
+use crate::s3::error::{Code, S3Error};
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+/// A location as log entries show it.
+pub fn place(facts: &LocationFacts) -> Place {
+    Place { location: facts.id.to_string(), country: facts.country, region: facts.region.clone() }
+}
+
+/// The decision as log entries show it.
+pub fn decision_facts(decision: &Decision, effect: &str) -> DecisionFacts {
+    DecisionFacts {
+        effect: effect.to_owned(),
+        rules: decision.rules().iter().map(|rule| rule.id.to_string()).collect(),
+        obligations: decision.obligations().iter().map(|obligation| obligation.0.to_string()).collect(),
+        mechanisms: decision.mechanisms().iter().map(ToString::to_string).collect(),
+        policy: decision.policy().0.to_string(),
+    }
+}
+
+/// The row that a write to `facts` will get; ETag and version come with the location's answer.
+pub fn placement(labels: &Labels, decision: &Decision, facts: &LocationFacts, size: u64) -> Placement {
+    Placement {
+        object: ObjectId(random::bytes()),
+        location: facts.id.clone(),
+        classes: labels.classes,
+        subjects: labels.subjects,
+        coverage: labels.coverage,
+        evidence: labels.evidence.clone(),
+        etag: String::new(),
+        version: None,
+        size,
+        policy: decision.policy().0.to_string(),
+        rules: decision.rules().iter().map(|rule| rule.id.to_string()).collect(),
+        obligations: decision.obligations().iter().map(|obligation| obligation.0.to_string()).collect(),
+        placed_at: now_ms(),
+    }
+}
+
+/// An entry of this call; names go into the sealed part.
+pub fn draft(call: &Call, event: Event, jurisdiction: Country, labels: &Labels, decision: DecisionFacts) -> EntryDraft {
+    EntryDraft {
+        event,
+        jurisdiction,
+        object: None,
+        classes: labels.classes,
+        subjects: labels.subjects,
+        decision,
+        from: Vec::new(),
+        to: Vec::new(),
+        transfer: None,
+        request: call.request.as_str().to_owned(),
+        sealed: SealedFacts {
+            bucket: call.target.bucket.as_ref().map(ToString::to_string),
+            key: call.target.key.as_ref().map(|key| key.as_str().to_owned()),
+            version: None,
+            etag: None,
+            principal: Some(call.app.id.to_string()),
+            address: Some(call.client.address.to_string()),
+        },
+    }
+}
+
+/// Logs a refusal and makes the answer that names rule, citation and remedy.
+pub async fn refuse(gateway: &Gateway, call: &Call, labels: &Labels, decision: &Decision, home: Country) -> Failure {
+    let refusal = decision.refusal();
+    // The record of a refusal stays with the people whom the data is about, if we have a place there.
+    let jurisdiction =
+        labels.subjects.iter().find(|country| gateway.locations.is_in(*country)).unwrap_or(home);
+    let draft = draft(call, Event::Refuse, jurisdiction, labels, decision_facts(decision, "deny"));
+    if let Err(error) = gateway.catalogue.record_event(draft).await {
+        return error.into();
+    }
+    let rule = refusal.rule.id.to_string();
+    gateway.metrics.refusals.get_or_create(&RuleLabels { rule }).inc();
+    refusal_failure(&refusal)
+}
+
+fn refusal_failure(refusal: &Refusal) -> Failure {
+    let mut error = S3Error::new(Code::AccessDenied, refusal.message.clone());
+    if let Ok(rule) = HeaderValue::from_str(&refusal.rule.id) {
+        error = error.header(http::HeaderName::from_static("x-domicile-rule"), rule);
+    }
+    Failure { error: Box::new(error), blame: Blame::Policy, cause: None }
+}
+
+/// The location's answer to a write, with what was recorded of it. A 2xx to a write is made here only, so
+/// none can be sent that the catalogue and the log do not hold.
+pub fn answer_stored(mut response: Response<Body>, recorded: &Recorded) -> Response<Body> {
+    let headers = response.headers_mut();
+    let placement = &recorded.placement;
+    set(headers, "x-domicile-location", placement.location.as_str());
+    let labels = Labels {
+        classes: placement.classes,
+        subjects: placement.subjects,
+        coverage: placement.coverage,
+        evidence: Vec::new(),
+    };
+    set(headers, "x-domicile-labels", &labels.to_string());
+    set(headers, "x-domicile-receipt", &recorded.receipt.to_string());
+    response
+}
+
+/// Sets a header whose value is our own text.
+pub fn set(headers: &mut http::HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

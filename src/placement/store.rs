@@ -1,0 +1,310 @@
+//! The way of an object's bytes into a location: scan, decide, place, forward, record.
+//!
+//! PutObject comes here with a client's body, a copy across locations with another location's.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderMap, Method, Response, header};
+
+use super::choose::choose;
+use super::conditions::Conditions;
+use super::drain::drain;
+use super::held::{Gate, HeldBody};
+use super::intents::LiveIntent;
+use super::keylock::KeyGuard;
+use super::record::{self, answer_stored, decision_facts, placement, refuse};
+use super::window::{Window, read_window};
+use super::{forward, header_text, labels, residue};
+use crate::body::{Body, BoxError};
+use crate::catalogue::{Bucket, Intent, IntentKind, ObjectHandle, Placement, Recorded, WriteRecord};
+use crate::gateway::Gateway;
+use crate::gateway::call::Call;
+use crate::gateway::failure::{Failure, body_failure};
+use crate::label::scanner::Findings;
+use crate::label::Labels;
+use crate::locations::{LocationError, LocationFacts, PayloadHash};
+use crate::log::{EntryDraft, Event};
+use crate::names::{Country, CountrySet};
+use crate::policy::{Action, Decision, Permit};
+use crate::s3::error::{Code, S3Error};
+
+/// How long findings steer a client's retry.
+const VERDICT_LIFETIME_MS: u64 = 3_600_000;
+
+/// What is to be stored, and how.
+pub(super) struct Content {
+    pub kind: IntentKind,
+    pub action: Action,
+    /// Verified by itself: an error before its end means that it must not become an object.
+    pub body: Body,
+    /// Bytes of `body`.
+    pub length: u64,
+    /// As the location gets them.
+    pub headers: HeaderMap,
+    pub payload: PayloadHash,
+    pub conditions: Conditions,
+    /// Countries that hold a copy of these bytes already.
+    pub held_in: CountrySet,
+}
+
+/// The end of a store.
+pub(super) enum Stored {
+    /// The location has it, and so have catalogue and log.
+    Recorded { response: Response<Body>, recorded: Box<Recorded> },
+    /// The location's own refusal. Nothing was stored.
+    Declined(Response<Body>),
+}
+
+impl Stored {
+    /// What the app gets to see.
+    pub fn into_response(self) -> Response<Body> {
+        match self {
+            Stored::Recorded { response, recorded } => answer_stored(response, &recorded),
+            Stored::Declined(response) => response,
+        }
+    }
+}
+
+/// Stores `content` under the call's bucket and key.
+pub(super) async fn store(
+    gateway: &Arc<Gateway>,
+    call: Arc<Call>,
+    bucket: Bucket,
+    mut labels: Labels,
+    content: Content,
+) -> Result<Stored, Failure> {
+    let Content { kind, action, body, length, mut headers, payload, conditions, held_in } = content;
+    let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
+    let home = gateway.home_country(bucket.home.as_ref());
+    let write = Write { gateway: gateway.clone(), call, bucket, handle, home, kind, action, held_in, length };
+
+    // Label: the first window, and what the detectors find there.
+    let _slot = gateway.window_slot().await?;
+    let Window { frames, rest, scanner } =
+        read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
+    scanner.findings_so_far().apply(&mut labels);
+
+    // Decide, and place.
+    let decision = write.decide(&labels)?;
+    if decision.allowed().is_empty() {
+        drain(rest);
+        return Err(refuse(gateway, &write.call, &labels, &decision, home).await);
+    }
+    let permit = choose(gateway, &decision, write.bucket.home.as_ref())?;
+    let location = gateway.locations.storing(&permit)?;
+    let previous = gateway.catalogue.find(handle).await?;
+    if let Err(failure) = conditions.check(previous.as_ref()) {
+        drain(rest);
+        return Err(failure);
+    }
+    // Another location's ETag means nothing to this one; there the check under the lock decides alone.
+    if previous.is_some_and(|previous| previous.location != location.facts.id) {
+        headers.remove(header::IF_MATCH);
+        headers.remove(header::IF_NONE_MATCH);
+    }
+
+    // The intent is durable before the first byte leaves.
+    let intent = write.open_intent(&labels, &decision, &location.facts).await?;
+    let intent_id = intent.id();
+
+    // Forward. The last bytes leave when the whole content has been judged and the key is ours.
+    let sealed = Arc::new(Mutex::new(None));
+    let write = Arc::new(write);
+    let gate = gate(write.clone(), Judgement { labels, permit, intent, conditions }, sealed.clone());
+    let mut held = HeldBody::new(frames, rest, scanner, length, gate);
+    let own_error = held.error_slot();
+    let opened = if length == 0 { held.open_now().await } else { Ok(()) };
+    let result = match opened {
+        Ok(()) => {
+            let body = if length == 0 { Body::empty() } else { Body::new(held) };
+            let mut request = write.request(headers, body)?;
+            request.extensions_mut().insert(payload);
+            location.call(request).await
+        }
+        Err(error) => Err(LocationError::RequestBody(error)),
+    };
+
+    // Record, or settle that there is nothing to record.
+    let response = match result {
+        Ok(response) => response,
+        // It may have arrived: the open intent is settled by asking the location.
+        Err(error @ LocationError::Lost { .. }) => return Err(error.into()),
+        Err(error) => {
+            gateway.catalogue.drop_intent(intent_id).await?;
+            let own = own_error.lock().unwrap_or_else(PoisonError::into_inner).take();
+            return Err(own.map_or_else(|| error.into(), body_failure));
+        }
+    };
+    let verdict = sealed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    if !response.status().is_success() {
+        let id = verdict.map_or(intent_id, |verdict: Verdict| verdict.intent.id());
+        gateway.catalogue.drop_intent(id).await?;
+        return Ok(Stored::Declined(response));
+    }
+    let verdict =
+        verdict.ok_or_else(|| Failure::internal("a location answered before it had the whole body"))?;
+    let etag = header_text(response.headers(), "etag").unwrap_or_default();
+    let version = header_text(response.headers(), "x-amz-version-id");
+    let recorded = write.record(verdict, &location.facts, etag, version).await?;
+    Ok(Stored::Recorded { response, recorded: Box::new(recorded) })
+}
+
+/// What every step of one write needs to know.
+pub(super) struct Write {
+    pub gateway: Arc<Gateway>,
+    pub call: Arc<Call>,
+    pub bucket: Bucket,
+    pub handle: ObjectHandle,
+    pub home: Country,
+    pub kind: IntentKind,
+    pub action: Action,
+    pub held_in: CountrySet,
+    pub length: u64,
+}
+
+/// What was found before the last bytes were let go.
+pub(super) struct Verdict {
+    pub labels: Labels,
+    pub decision: Arc<Decision>,
+    pub intent: LiveIntent,
+    pub guard: KeyGuard,
+}
+
+/// What the gate starts from.
+struct Judgement {
+    labels: Labels,
+    permit: Permit,
+    intent: LiveIntent,
+    conditions: Conditions,
+}
+
+/// The verdict over the whole content, as [`HeldBody`] asks for it.
+fn gate(write: Arc<Write>, judgement: Judgement, sealed: Arc<Mutex<Option<Verdict>>>) -> Gate {
+    Box::new(move |findings: Findings| {
+        Box::pin(async move {
+            let verdict = write.judge(judgement, findings).await.map_err(|f| Box::new(f) as BoxError)?;
+            *sealed.lock().unwrap_or_else(PoisonError::into_inner) = Some(verdict);
+            Ok(())
+        })
+    })
+}
+
+impl Write {
+    fn decide(&self, labels: &Labels) -> Result<Arc<Decision>, Failure> {
+        labels::decide_held(&self.gateway, &self.call, &self.bucket, labels, self.action, self.held_in)
+    }
+
+    fn request(&self, headers: HeaderMap, body: Body) -> Result<http::Request<Body>, Failure> {
+        // A copy's query and body are not the client's own.
+        let query = match self.kind {
+            IntentKind::Put => forward::onward_query(&self.call.parts.uri),
+            _ => String::new(),
+        };
+        Ok(forward::request(Method::PUT, self.call.bucket()?, Some(self.call.key()?), &query, headers, body)?)
+    }
+
+    async fn judge(&self, judgement: Judgement, findings: Findings) -> Result<Verdict, Failure> {
+        let Judgement { mut labels, permit, mut intent, conditions } = judgement;
+        let before = (labels.classes, labels.subjects);
+        findings.apply(&mut labels);
+        let mut decision = permit.decision().clone();
+        if (labels.classes, labels.subjects) != before {
+            decision = self.decide(&labels)?;
+            if decision.permit(permit.location()).is_none() {
+                return Err(self.late_finding(&labels, &decision).await);
+            }
+            // A crash from here on must find the labels of the whole content.
+            let facts = self.gateway.locations.facts(permit.location())?;
+            let wider = self.open_intent(&labels, &decision, &facts).await?;
+            self.gateway.catalogue.drop_intent(intent.id()).await?;
+            intent = wider;
+        }
+        let guard = self.gateway.key_locks.lock(self.handle).await;
+        conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())?;
+        Ok(Verdict { labels, decision, intent, guard })
+    }
+
+    /// What was found late does not fit the location that was chosen early: nothing is stored, and the client's
+    /// own retry of the same key will go where it may.
+    async fn late_finding(&self, labels: &Labels, decision: &Decision) -> Failure {
+        let gateway = &self.gateway;
+        gateway.metrics.late_findings.inc();
+        let until = record::now_ms() + VERDICT_LIFETIME_MS;
+        if let Err(error) =
+            gateway.catalogue.remember_verdict(self.handle, labels.classes, labels.subjects, until).await
+        {
+            return error.into();
+        }
+        let refused = refuse(gateway, &self.call, labels, decision, self.home).await;
+        if decision.allowed().is_empty() {
+            return refused;
+        }
+        S3Error::new(
+            Code::SlowDown,
+            "The content turned out to hold data that may not rest in the location that was chosen from its \
+             beginning. Nothing was stored. Send the request again: it will go to a location that is allowed.",
+        )
+        .into()
+    }
+
+    pub(super) async fn open_intent(
+        &self,
+        labels: &Labels,
+        decision: &Decision,
+        facts: &LocationFacts,
+    ) -> Result<LiveIntent, Failure> {
+        let intent = Intent {
+            id: 0,
+            handle: self.handle,
+            bucket: self.call.bucket()?.to_string(),
+            key: self.call.key()?.as_str().to_owned(),
+            kind: self.kind,
+            placement: placement(labels, decision, facts, self.length),
+            draft: self.draft(labels, decision, facts),
+            begun_at: record::now_ms(),
+        };
+        let id = self.gateway.catalogue.open_intent(intent).await?.id;
+        Ok(self.gateway.live_intents.begin(id))
+    }
+
+    fn draft(&self, labels: &Labels, decision: &Decision, facts: &LocationFacts) -> EntryDraft {
+        let decided = decision_facts(decision, "allow");
+        let mut draft = record::draft(&self.call, Event::Write, facts.country, labels, decided);
+        draft.to.push(record::place(facts));
+        draft
+    }
+
+    /// One transaction: placement, log entry, residue of what was displaced. The displaced copy is removed
+    /// before the answer goes out, if its location is quick.
+    pub(super) async fn record(
+        &self,
+        verdict: Verdict,
+        facts: &LocationFacts,
+        etag: String,
+        version: Option<String>,
+    ) -> Result<Recorded, Failure> {
+        let mut draft = self.draft(&verdict.labels, &verdict.decision, facts);
+        draft.sealed.etag = Some(etag.clone());
+        draft.sealed.version = version.clone();
+        let row = Placement {
+            etag,
+            version,
+            ..placement(&verdict.labels, &verdict.decision, facts, self.length)
+        };
+        let write = WriteRecord {
+            intent: verdict.intent.id(),
+            handle: self.handle,
+            bucket: self.call.bucket()?.to_string(),
+            key: self.call.key()?.as_str().to_owned(),
+            placement: row,
+            draft,
+        };
+        let recorded = self.gateway.catalogue.record_write(write).await?;
+        self.gateway.count_stored(&facts.id);
+        drop(verdict.guard);
+        if recorded.displaced.is_some() {
+            residue::remove_promptly(&self.gateway).await;
+        }
+        Ok(recorded)
+    }
+}
