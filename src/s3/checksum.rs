@@ -178,6 +178,12 @@ impl Md5Hasher {
     }
 }
 
+impl std::fmt::Debug for Md5Hasher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Md5Hasher")
+    }
+}
+
 /// What the checksum headers of a request are about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
