@@ -4,6 +4,7 @@
 //! without credentials; the location adds its own signature and names, and nothing else.
 
 pub mod embedded;
+pub mod health;
 pub mod remote;
 
 use std::collections::BTreeSet;
