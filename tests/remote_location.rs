@@ -331,6 +331,19 @@ async fn a_client_that_stops_sending_is_not_the_locations_failure() {
     assert!(!server.object("photos/cat").exists());
 }
 
+#[tokio::test]
+async fn a_request_that_cannot_be_addressed_says_nothing_about_the_location() {
+    let server = S3Server::any_key().await;
+    let location = location(&server);
+    for _ in 0..20 {
+        let error = send(&location, request(Method::GET, "/Not-A-Bucket/cat", "")).await.unwrap_err();
+        assert!(matches!(error, LocationError::Unreachable { .. }));
+        assert!(!format!("{error} {error:?}").contains("Not-A-Bucket"));
+    }
+    assert!(location.health().is_healthy());
+    assert!(server.seen().is_empty());
+}
+
 // === Locations that fail ===
 
 /// Accepts connections and treats each in its own way.

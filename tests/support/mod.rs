@@ -6,7 +6,7 @@
 pub mod keys;
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -162,9 +162,5 @@ impl Tls {
     /// PEM file with the authority.
     pub fn authorities(&self) -> PathBuf {
         self.folder.path().join("ca.pem")
-    }
-
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 }
