@@ -184,7 +184,7 @@ pub struct RemoteS3 {
     pub secret_access_key: Option<Secret>,
     /// Profile of the standard AWS chain.
     pub profile: Option<String>,
-    /// PEM file with the certification authorities of the endpoint; the Mozilla set when absent.
+    /// PEM file with the certification authorities of the endpoint; the system's own when absent.
     pub ca_certificates: Option<PathBuf>,
 }
 

@@ -50,15 +50,18 @@ impl TransportError {
         let mut next = Some(error);
         let mut found = None;
         while let Some(error) = next {
-            let kind = if let Some(tls) = find_tls(error) {
+            if let Some(tls) = error.downcast_ref::<rustls::Error>() {
                 return TransportError::Tls(describe_tls(tls));
             } else if let Some(io) = error.downcast_ref::<io::Error>() {
-                Some(TransportError::Io(describe_io(io)))
+                found = Some(TransportError::Io(describe_io(io)));
+                // An `io::Error` hides what it wraps from `source`.
+                next = io.get_ref().map(|wrapped| wrapped as _);
             } else {
-                error.downcast_ref::<hyper::Error>().map(|http| TransportError::Http(describe_http(http)))
-            };
-            found = kind.or(found);
-            next = error.source();
+                if let Some(http) = error.downcast_ref::<hyper::Error>() {
+                    found = Some(TransportError::Http(describe_http(http)));
+                }
+                next = error.source();
+            }
         }
         found.unwrap_or_else(|| TransportError::Io("the connection failed".to_owned()))
     }
@@ -68,12 +71,6 @@ impl TransportError {
 pub(super) fn was_never_sent(error: &hyper_util::client::legacy::Error) -> bool {
     let cause = error.source().and_then(|cause| cause.downcast_ref::<hyper::Error>());
     error.is_connect() || cause.is_some_and(hyper::Error::is_canceled)
-}
-
-/// `io::Error` hides what it wraps from `source`.
-fn find_tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a rustls::Error> {
-    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    error.downcast_ref().or_else(|| wrapped?.downcast_ref())
 }
 
 fn describe_tls(error: &rustls::Error) -> String {

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, SystemTime};
 
+use aws_credential_types::Credentials;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -33,7 +34,7 @@ pub use address::EndpointError;
 pub use connect::TlsError;
 pub use failure::RequestBodyError;
 
-use self::address::Endpoint;
+use self::address::{BucketNames, Endpoint};
 use self::body::{Progress, ReceivedBody, SentBody, Stage};
 use self::connect::{Connector, Uses};
 use self::credentials::CredentialSource;
@@ -193,23 +194,43 @@ impl Service<Request<Body>> for RemoteLocation {
 }
 
 impl Inner {
-    /// One exchange, and what it says about the location's health.
+    /// One exchange. What the request itself did wrong says nothing about the location's health.
     async fn send(&self, request: Request<Body>) -> Result<Response<Body>, LocationError> {
-        let answer = self.exchange(request).await;
+        let now = SystemTime::now();
+        let credentials = self.credentials.usable(now).await.map_err(|error| {
+            self.health.failed();
+            self.no_credentials(error)
+        })?;
+        let (request, names) = self.prepare(request, &credentials, now).await?;
+        let progress = request.body().progress();
+        let answer = self.watch(request, &progress).await;
         match &answer {
             Ok(response) if is_sick(response.status()) => self.health.failed(),
             Ok(_) => self.health.succeeded(),
             Err(LocationError::RequestBody(_)) => {}
             Err(_) => self.health.failed(),
         }
-        answer
+
+        let (mut parts, incoming) = answer?.into_parts();
+        address::strip_hop_by_hop(&mut parts.headers);
+        address::restore_location(&mut parts.headers, &names);
+        let body = if incoming.is_end_stream() {
+            Body::empty()
+        } else {
+            let idle = self.timeouts.body_idle;
+            Body::new(ReceivedBody::new(incoming, idle, self.id.clone(), Arc::clone(&self.health)))
+        };
+        Ok(Response::from_parts(parts, body))
     }
 
-    async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, LocationError> {
-        let now = SystemTime::now();
-        let credentials = self.credentials.usable(now).await.map_err(|e| self.no_credentials(e))?;
-
-        let (mut parts, body) = request.into_parts();
+    /// The request as it will leave: addressed, of a known length, signed.
+    async fn prepare(
+        &self,
+        request: Request<Body>,
+        credentials: &Credentials,
+        now: SystemTime,
+    ) -> Result<(Request<SentBody>, BucketNames), LocationError> {
+        let (mut parts, mut body) = request.into_parts();
         let vouched = parts.extensions.remove::<PayloadHash>();
         parts.extensions.clear();
         parts.version = Version::HTTP_11;
@@ -221,28 +242,13 @@ impl Inner {
             0 => PayloadHash::Sha256(EMPTY_SHA256.into()),
             _ => PayloadHash::Unsigned,
         });
-        self.signer.sign(&mut parts, &credentials, now, &payload).map_err(|e| self.no_credentials(e))?;
-
-        let body = if length == 0 {
+        self.signer.sign(&mut parts, credentials, now, &payload).map_err(|e| self.no_credentials(e))?;
+        if length == 0 {
             let finished = body::finish_empty(body, self.timeouts.body_idle).await;
             finished.map_err(LocationError::RequestBody)?;
-            Body::empty()
-        } else {
-            body
-        };
-        let body = SentBody::new(body, length);
-        let progress = body.progress();
-        let response = self.watch(Request::from_parts(parts, body), &progress).await?;
-        let (mut parts, incoming) = response.into_parts();
-        address::strip_hop_by_hop(&mut parts.headers);
-        address::restore_location(&mut parts.headers, &names);
-        let body = if incoming.is_end_stream() {
-            Body::empty()
-        } else {
-            let idle = self.timeouts.body_idle;
-            Body::new(ReceivedBody::new(incoming, idle, self.id.clone(), Arc::clone(&self.health)))
-        };
-        Ok(Response::from_parts(parts, body))
+            body = Body::empty();
+        }
+        Ok((Request::from_parts(parts, SentBody::new(body, length)), names))
     }
 
     /// Waits for the head of the response as long as something moves.

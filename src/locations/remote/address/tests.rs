@@ -194,3 +194,34 @@ fn a_location_header_shows_the_logical_bucket_again() {
         assert_eq!(headers[LOCATION], shown);
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn any_key_in_any_encoding_decodes_to_itself(key in ".{1,80}", encoded in proptest::collection::vec(0..3u8, 320)) {
+        let endpoint = endpoint("acme-{bucket}", AddressingStyle::Path);
+        let mut sent = "/photos/".to_owned();
+        for (byte, how) in key.bytes().zip(encoded) {
+            match how {
+                0 if byte.is_ascii_alphanumeric() || b"/.-_+!*'()@:=,;".contains(&byte) => sent.push(char::from(byte)),
+                1 => sent.push_str(&format!("%{byte:02x}")),
+                _ => sent.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        let uri = address(&endpoint, &sent).unwrap().uri;
+        let forwarded = uri.path().strip_prefix("/acme-photos/").unwrap();
+        let decoded: Vec<u8> = percent_decode(forwarded.as_bytes()).collect();
+        proptest::prop_assert_eq!(decoded, key.as_bytes());
+    }
+
+    #[test]
+    fn any_copy_source_is_mapped_or_refused(source in "(/|%2F)?[a-c%2Ff/.é-]{0,12}") {
+        let endpoint = endpoint("acme-{bucket}", AddressingStyle::Path);
+        let request = http::Request::builder().uri("/bucket/key");
+        let value = HeaderValue::from_bytes(source.as_bytes()).unwrap();
+        let mut parts = request.header("x-amz-copy-source", value).body(()).unwrap().into_parts().0;
+        if endpoint.address(&mut parts).is_ok() {
+            let mapped = std::str::from_utf8(parts.headers["x-amz-copy-source"].as_bytes()).unwrap();
+            proptest::prop_assert_eq!(mapped.replacen("acme-", "", 1), source);
+        }
+    }
+}
