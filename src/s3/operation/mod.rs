@@ -238,7 +238,7 @@ fn refusal_of_unknown(scope: Scope, query: &ParsedQuery) -> OpError {
 /// Parameters that qualify an operation and never decide which one it is. Names that begin with `x-` are
 /// signing parameters, hints (`x-id`), headers that SDKs move into presigned URLs, or the client's own marks.
 fn is_parameter(name: &str) -> bool {
-    const PARAMETERS: [&str; 19] = [
+    const PARAMETERS: [&str; 18] = [
         "bucket-region",
         "continuation-token",
         "delimiter",
@@ -257,7 +257,6 @@ fn is_parameter(name: &str) -> bool {
         "upload-id-marker",
         "version-id-marker",
         "versionId",
-        "allow-unordered",
     ];
     PARAMETERS.contains(&name)
         || name.starts_with("response-")
