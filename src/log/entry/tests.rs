@@ -30,7 +30,10 @@ fn what_is_absent_is_left_out() {
     let draft = EntryDraft::new(Event::Heartbeat, cc("CN"));
     let stamp = Stamp { commitment: None, previous: None, ..stamp() };
     let text = String::from_utf8(encode(&draft, &stamp).unwrap()).unwrap();
-    assert_eq!(text, r#"{"ev":"heartbeat","n":"AgICAgICAgICAgICAgICAg","node":"gw-1","t":1790000000123,"v":1}"#);
+    assert_eq!(
+        text,
+        r#"{"ev":"heartbeat","n":"AgICAgICAgICAgICAgICAg","node":"gw-1","t":1790000000123,"v":1}"#
+    );
 }
 
 #[test]
@@ -61,7 +64,9 @@ fn no_name_shows_in_an_entry() {
     let mut draft = full_draft();
     draft.sealed = facts();
     let text = String::from_utf8(encode(&draft, &stamp()).unwrap()).unwrap();
-    for name in ["secret-bucket", "secret-key", "secret-etag", "secret-principal", "secret-version", "198.51.100.7"] {
+    for name in
+        ["secret-bucket", "secret-key", "secret-etag", "secret-principal", "secret-version", "198.51.100.7"]
+    {
         assert!(!text.contains(name), "{name}");
     }
 }
@@ -165,7 +170,9 @@ enum Sorted {
 impl From<Value> for Sorted {
     fn from(value: Value) -> Self {
         match value {
-            Value::Object(map) => Sorted::Object(map.into_iter().map(|(key, value)| (key, value.into())).collect()),
+            Value::Object(map) => {
+                Sorted::Object(map.into_iter().map(|(key, value)| (key, value.into())).collect())
+            }
             Value::Array(list) => Sorted::List(list.into_iter().map(Into::into).collect()),
             leaf => Sorted::Leaf(leaf),
         }
