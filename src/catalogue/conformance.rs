@@ -17,6 +17,7 @@ macro_rules! conformance {
             an_intent_takes_over_the_id_of_an_existing_object
             a_write_without_an_open_intent_is_refused_and_changes_nothing
             an_intent_settles_one_write_only
+            a_write_goes_where_its_intent_said
             an_overwrite_in_place_displaces_nothing
             the_last_commit_wins
             a_move_lists_the_old_copy_and_its_removal_is_logged_where_it_lay
@@ -77,7 +78,7 @@ pub async fn answers_for_many_objects_come_in_the_order_asked(c: &dyn Catalogue)
 
 pub async fn an_intent_survives_as_it_was_opened_until_it_is_dropped(c: &dyn Catalogue) {
     let opened = c.open_intent(intent(c, "key", placement("cn-1", ""), "CN")).await.unwrap();
-    assert_eq!(c.open_intents().await.unwrap(), [opened.clone()]);
+    assert_eq!(c.open_intents().await.unwrap(), std::slice::from_ref(&opened));
     assert_eq!(c.find(opened.handle).await.unwrap(), None);
     c.drop_intent(opened.id).await.unwrap();
     c.drop_intent(opened.id).await.unwrap();
@@ -111,6 +112,25 @@ pub async fn an_intent_settles_one_write_only(c: &dyn Catalogue) {
     assert_eq!(c.find(opened.handle).await.unwrap().unwrap().etag, "e1");
 }
 
+pub async fn a_write_goes_where_its_intent_said(c: &dyn Catalogue) {
+    let opened = c.open_intent(intent(c, "key", placement("cn-1", ""), "CN")).await.unwrap();
+    let mut elsewhere = settle(opened.clone(), "e");
+    elsewhere.placement.location = id("de-1");
+    let refused = c.record_write(elsewhere).await;
+    assert!(matches!(refused, Err(CatalogueError::OtherIntent(_))), "{refused:?}");
+    let other = c.object_handle("bucket", "other");
+    let refused = c.record_write(WriteRecord { handle: other, ..settle(opened.clone(), "e") }).await;
+    assert!(matches!(refused, Err(CatalogueError::OtherIntent(_))), "{refused:?}");
+    let refused = c.record_delete(opened.id, other, draft(Event::Delete, "CN")).await;
+    assert!(matches!(refused, Err(CatalogueError::OtherIntent(_))), "{refused:?}");
+    assert_eq!(
+        c.open_intents().await.unwrap(),
+        std::slice::from_ref(&opened),
+        "a refusal leaves the intent open"
+    );
+    c.record_write(settle(opened, "e")).await.unwrap();
+}
+
 pub async fn an_overwrite_in_place_displaces_nothing(c: &dyn Catalogue) {
     let first = write(c, "key", "cn-1", "CN", "e1").await;
     let second = write(c, "key", "cn-1", "CN", "e2").await;
@@ -132,15 +152,18 @@ pub async fn the_last_commit_wins(c: &dyn Catalogue) {
 
 pub async fn a_move_lists_the_old_copy_and_its_removal_is_logged_where_it_lay(c: &dyn Catalogue) {
     let first = write(c, "key", "de-1", "DE", "e1").await;
+    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
     let second = write(c, "key", "cn-1", "CN", "e2").await;
     let residue = second.displaced.unwrap();
     assert_eq!((residue.location.as_str(), residue.etag.as_str()), ("de-1", "e1"));
     assert_eq!((residue.bucket.as_str(), residue.key.as_str()), ("bucket", "key"));
     assert_eq!(residue.object, first.placement.object);
-    assert_eq!(c.residues(10).await.unwrap(), [residue.clone()]);
+    assert_eq!(c.residues(10).await.unwrap(), std::slice::from_ref(&residue));
     assert_eq!(c.residues(0).await.unwrap(), []);
 
     assert_eq!(c.claim_removal(residue.id, soon()).await.unwrap(), Claim::Granted);
+    // The entries of two logs are told apart by their time only.
+    tokio::time::sleep(std::time::Duration::from_millis(3)).await;
     // The caller does not know the log or the transfer; the residue does.
     let removed = c.record_removal(residue.id, draft(Event::Remove, "CN")).await.unwrap();
     assert_eq!(removed.origin, first.receipt.origin);

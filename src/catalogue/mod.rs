@@ -175,6 +175,9 @@ pub enum CatalogueError {
     /// The intent was dropped or settled before, so this write is no longer the catalogue's to record.
     #[error("write intent {0} is not open")]
     Settled(u64),
+    /// A write must go where its intent said, or removals there would not know of it.
+    #[error("write intent {0} was opened for another object or location")]
+    OtherIntent(u64),
     #[error("residue {0} is not listed")]
     NoResidue(u64),
     /// The key is being removed from the very location that a write wants to use.
@@ -204,7 +207,8 @@ pub trait Catalogue: Send + Sync {
     fn open_intents(&self) -> Answer<'_, Vec<Intent>>;
 
     /// One transaction: placement, `write` entry, residue of what it displaces elsewhere, end of the intent.
-    /// Fails with `Settled` when the intent is not open any more. A residue of the same key at the location that the
+    /// Fails with `Settled` when the intent is not open any more, and with `OtherIntent` when it was opened for another
+    /// object or location: a write that is redirected drops its intent and opens a new one. A residue of the same key at the location that the
     /// write went to is dropped, for the write replaced those bytes; unless it names another version, which still lies there.
     fn record_write(&self, write: WriteRecord) -> Answer<'_, Recorded>;
     /// One transaction: end of the placement, `delete` entry, end of the intent.

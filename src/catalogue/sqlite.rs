@@ -5,6 +5,7 @@
 //!
 //! The answers must be awaited on a tokio runtime with time enabled.
 
+mod append;
 mod codec;
 mod jobs;
 mod reader;

@@ -1,12 +1,13 @@
 //! What each change does inside its transaction. All of it runs on the writer thread, one job at a time, so that a job sees
 //! everything that was queued before it.
 //!
+//! How an entry gets into its log is in [`super::append`].
+//!
 //! Rules that hold here and nowhere else:
 //! - the last commit wins: a write replaces the placement whatever it was when the write began;
 //! - an object keeps its random id over overwrites and moves, until it is deleted;
 //! - a write to another location than before lists the old copy as residue, and a write to the location of a
-//!   residue ends that residue, for its bytes are gone (not so for a residue that names another version);
-//! - a log exists from the first entry of its jurisdiction on, and `log.open` is its entry 0.
+//!   residue ends that residue, for its bytes are gone (not so for a residue that names another version).
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,17 +15,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
+use super::append::Log;
 use super::codec::{self, IntentRecord, Names, fixed, integer, join, limited, to_json};
-use super::schema::{INDEX_BITS, first_row};
 use super::{reader, unavailable};
 use crate::catalogue::{
     Bucket, BucketHandle, CatalogueError, Claim, Intent, ObjectHandle, ObjectId, Placement, Receipt,
     Recorded, Residue, Verdict, WriteRecord,
 };
 use crate::config;
-use crate::log::entry::{self, Opening, Stamp};
-use crate::log::keys::{DataKey, KeyError, Keys, OnMissing, SealKey};
-use crate::log::{EntryDraft, Event};
+use crate::log::EntryDraft;
+use crate::log::keys::{KeyError, Keys, OnMissing, SealKey};
 use crate::names::{Country, LocationId, ObjectKey};
 
 /// What the writer thread keeps between transactions.
@@ -34,7 +34,7 @@ pub struct State {
     /// The countries of locations: a bucket's names are sealed for its home's country.
     pub countries: BTreeMap<LocationId, Country>,
     seals: HashMap<Country, Arc<SealKey>>,
-    logs: HashMap<Country, Log>,
+    pub(super) logs: HashMap<Country, Log>,
 }
 
 impl State {
@@ -49,24 +49,18 @@ impl State {
     }
 }
 
-#[derive(Clone)]
-struct Log {
-    id: i64,
-    origin: Arc<str>,
-}
-
 /// One open savepoint.
 pub struct Tx<'a> {
     pub db: &'a Connection,
     pub state: &'a mut State,
 }
 
-type Result<T> = std::result::Result<T, CatalogueError>;
+pub type Result<T> = std::result::Result<T, CatalogueError>;
 
 /// Longest ETag or version id (S3 API: a version id has at most 1024 bytes).
-const MAX_ID: usize = 1024;
+pub const MAX_ID: usize = 1024;
 /// Longest name of a bucket or a principal.
-const MAX_NAME: usize = 2048;
+pub const MAX_NAME: usize = 2048;
 /// Expired verdicts that one new verdict sweeps out.
 const SWEEP: i64 = 16;
 
@@ -117,8 +111,11 @@ impl Tx<'_> {
         check_placement(&write.placement)?;
         let WriteRecord { intent, handle, bucket, key, mut placement, mut draft } = write;
         let intended = self.end_intent(intent)?.ok_or(CatalogueError::Settled(intent))?;
+        if intended.handle != handle || intended.location != placement.location {
+            return Err(CatalogueError::OtherIntent(intent));
+        }
         let previous = self.previous(handle)?;
-        placement.object = previous.as_ref().map_or(intended, |previous| previous.object);
+        placement.object = previous.as_ref().map_or(intended.object, |previous| previous.object);
         draft.object = Some(placement.object);
         self.end_overwritten_residues(handle, &placement)?;
         let displaced = previous.filter(|previous| previous.location != placement.location);
@@ -144,8 +141,11 @@ impl Tx<'_> {
         mut draft: EntryDraft,
     ) -> Result<Receipt> {
         let intended = self.end_intent(intent)?.ok_or(CatalogueError::Settled(intent))?;
+        if intended.handle != handle {
+            return Err(CatalogueError::OtherIntent(intent));
+        }
         let previous = self.previous(handle)?;
-        draft.object = Some(previous.map_or(intended, |previous| previous.object));
+        draft.object = Some(previous.map_or(intended.object, |previous| previous.object));
         self.db
             .prepare_cached("DELETE FROM placements WHERE handle = ?1")
             .and_then(|mut q| q.execute(params![handle.0]))
@@ -266,6 +266,13 @@ pub enum Created {
     Existed,
 }
 
+/// What an intent was opened for.
+struct Ended {
+    handle: ObjectHandle,
+    object: ObjectId,
+    location: LocationId,
+}
+
 /// What a placement row says that the next change of the object needs.
 struct Previous {
     object: ObjectId,
@@ -296,16 +303,20 @@ impl Tx<'_> {
         }))
     }
 
-    /// The object id that the intent was opened with; `None` when it is not open.
-    fn end_intent(&self, id: u64) -> Result<Option<ObjectId>> {
-        let object: Option<Vec<u8>> = self
+    /// `None` when it is not open.
+    fn end_intent(&self, id: u64) -> Result<Option<Ended>> {
+        let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?));
+        let row: Option<(Vec<u8>, Vec<u8>, String)> = self
             .db
-            .prepare_cached("DELETE FROM intents WHERE id = ?1 RETURNING object")
-            .and_then(|mut q| {
-                q.query_row(params![i64::try_from(id).unwrap_or(-1)], |row| row.get(0)).optional()
-            })
+            .prepare_cached("DELETE FROM intents WHERE id = ?1 RETURNING handle, object, location")
+            .and_then(|mut q| q.query_row(params![i64::try_from(id).unwrap_or(-1)], columns).optional())
             .map_err(unavailable)?;
-        object.map(|object| fixed("object id", &object).map(ObjectId)).transpose()
+        let Some((handle, object, location)) = row else { return Ok(None) };
+        Ok(Some(Ended {
+            handle: ObjectHandle(fixed("handle", &handle)?),
+            object: ObjectId(fixed("object id", &object)?),
+            location: codec::parse("location", &location)?,
+        }))
     }
 
     fn end_overwritten_residues(&self, handle: ObjectHandle, placement: &Placement) -> Result<()> {
@@ -407,7 +418,7 @@ impl Tx<'_> {
     }
 
     /// The seal key of a jurisdiction: a new one where this catalogue has never used one, otherwise the same one.
-    fn seal_key(&mut self, jurisdiction: Country) -> Result<Arc<SealKey>> {
+    pub fn seal_key(&mut self, jurisdiction: Country) -> Result<Arc<SealKey>> {
         if let Some(seal) = self.state.seals.get(&jurisdiction) {
             return Ok(seal.clone());
         }
@@ -431,124 +442,6 @@ impl Tx<'_> {
     }
 }
 
-// Log entries.
-impl Tx<'_> {
-    fn append(&mut self, draft: &EntryDraft) -> Result<Receipt> {
-        let log = self.log(draft.jurisdiction)?;
-        let index = self.append_to(&log, draft)?;
-        Ok(Receipt { origin: log.origin.to_string(), index })
-    }
-
-    /// The log of this node for a jurisdiction, opened on first use.
-    fn log(&mut self, jurisdiction: Country) -> Result<Log> {
-        if let Some(log) = self.state.logs.get(&jurisdiction) {
-            return Ok(log.clone());
-        }
-        let node = self.state.node.clone();
-        let found: Option<(i64, String)> = self
-            .db
-            .prepare_cached(
-                "SELECT id, origin FROM logs WHERE domain = ?1 AND jurisdiction = ?2 AND node = ?3
-                 ORDER BY epoch DESC LIMIT 1",
-            )
-            .and_then(|mut q| {
-                let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?));
-                q.query_row(params![node.domain, jurisdiction.code(), node.name], columns).optional()
-            })
-            .map_err(unavailable)?;
-        let log = match found {
-            Some((id, origin)) => Log { id, origin: origin.into() },
-            None => self.open_log(&node, jurisdiction)?,
-        };
-        self.state.logs.insert(jurisdiction, log.clone());
-        Ok(log)
-    }
-
-    fn open_log(&mut self, node: &config::Node, jurisdiction: Country) -> Result<Log> {
-        let epoch = 1;
-        let origin = format!("{}/{jurisdiction}/{}/{epoch}", node.domain, node.name);
-        // The key first: a row without its key would be a catalogue that lost one.
-        self.state.keys.create_signing_seed(&origin).map_err(unusable)?;
-        self.db
-            .execute(
-                "INSERT INTO logs(origin, domain, jurisdiction, node, epoch, opened_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-                params![origin, node.domain, jurisdiction.code(), node.name, epoch, now_row()],
-            )
-            .map_err(unavailable)?;
-        let log = Log { id: self.db.last_insert_rowid(), origin: origin.into() };
-        self.append_to(&log, &EntryDraft::new(Event::LogOpen, jurisdiction))?;
-        Ok(log)
-    }
-
-    fn append_to(&mut self, log: &Log, draft: &EntryDraft) -> Result<u64> {
-        check_facts(draft)?;
-        let first = first_row(log.id);
-        let last = reader::last_row(self.db, log.id)?;
-        let row = last.map_or(first, |last| last + 1);
-        if row >= first_row(log.id + 1) {
-            return Err(CatalogueError::Unavailable("the log is full".to_owned()));
-        }
-        let index = codec::unsigned("index", row - first)?;
-        let previous = match draft.object {
-            Some(object) => self.previous_entry(object, first, row)?,
-            None => None,
-        };
-        let nonce: [u8; 16] = random()?;
-        let opening = if draft.sealed.is_empty() { None } else { Some(Opening::new(draft.sealed.clone())) };
-        let opening = opening.transpose().map_err(refused)?;
-        let stamp = Stamp {
-            node: &self.state.node.name,
-            time: now(),
-            nonce,
-            commitment: opening.as_ref().map(Opening::commitment),
-            previous,
-        };
-        let bytes = entry::encode(draft, &stamp).map_err(refused)?;
-        self.db
-            .prepare_cached("INSERT INTO entries(id, object, bytes) VALUES (?1, ?2, ?3)")
-            .and_then(|mut q| q.execute(params![row, draft.object.map(|object| object.0), bytes]))
-            .map_err(unavailable)?;
-        if let Some(opening) = opening {
-            let key_id = draft.object.map_or(nonce, |object| object.0);
-            let key = self.data_key(key_id, draft.jurisdiction)?;
-            let context = reader::sidecar_context(&log.origin, index, &key_id);
-            let context: Vec<&[u8]> = context.iter().map(Vec::as_slice).collect();
-            let sealed = key.seal(&context, &opening.to_bytes()).map_err(unusable)?;
-            self.db
-                .prepare_cached("INSERT INTO sidecar(id, data_key, sealed) VALUES (?1, ?2, ?3)")
-                .and_then(|mut q| q.execute(params![row, key_id, sealed]))
-                .map_err(unavailable)?;
-        }
-        Ok(index)
-    }
-
-    fn previous_entry(&self, object: ObjectId, first: i64, before: i64) -> Result<Option<u64>> {
-        let row: Option<i64> = self
-            .db
-            .prepare_cached(
-                "SELECT id FROM entries WHERE object = ?1 AND id >= ?2 AND id < ?3 ORDER BY id DESC LIMIT 1",
-            )
-            .and_then(|mut q| q.query_row(params![object.0, first, before], |row| row.get(0)).optional())
-            .map_err(unavailable)?;
-        row.map(|row| codec::unsigned("index", row - first)).transpose()
-    }
-
-    fn data_key(&mut self, id: [u8; 16], jurisdiction: Country) -> Result<DataKey> {
-        let seal = self.seal_key(jurisdiction)?;
-        if let Some(key) = reader::data_key(self.db, &seal, &id, jurisdiction)? {
-            return Ok(key);
-        }
-        let context = reader::data_key_context(&id, jurisdiction);
-        let (key, wrapped) = seal.new_data_key(&context).map_err(unusable)?;
-        self.db
-            .prepare_cached("INSERT INTO data_keys(id, jurisdiction, wrapped) VALUES (?1, ?2, ?3)")
-            .and_then(|mut q| q.execute(params![id, jurisdiction.code(), wrapped]))
-            .map_err(unavailable)?;
-        Ok(key)
-    }
-}
-
 fn check_names(bucket: &str, key: &str) -> Result<()> {
     limited("bucket name", bucket.len(), MAX_NAME)?;
     limited("object key", key.len(), ObjectKey::MAX_BYTES)
@@ -560,38 +453,20 @@ fn check_placement(placement: &Placement) -> Result<()> {
     limited("policy hash", placement.policy.len(), MAX_ID)
 }
 
-fn check_facts(draft: &EntryDraft) -> Result<()> {
-    let facts = &draft.sealed;
-    let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-    // A refused request may carry a key that is no valid key: it is the caller's to cut, up to what a URL can hold.
-    limited("object key", length(&facts.key), 16 << 10)?;
-    limited("bucket name", length(&facts.bucket), MAX_NAME)?;
-    limited("principal", length(&facts.principal), MAX_NAME)?;
-    limited("client address", length(&facts.address), MAX_NAME)?;
-    limited("ETag", length(&facts.etag), MAX_ID)?;
-    limited("version id", length(&facts.version), MAX_ID)
-}
-
 /// Milliseconds since the Unix epoch; 0 on a clock before it.
 pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX) & (i64::MAX as u64)
 }
 
-fn now_row() -> i64 {
+pub fn now_row() -> i64 {
     now() as i64
 }
 
-fn random<const N: usize>() -> Result<[u8; N]> {
+pub fn random<const N: usize>() -> Result<[u8; N]> {
     crate::log::keys::random().map_err(unusable)
 }
 
-fn unusable(error: KeyError) -> CatalogueError {
+pub fn unusable(error: KeyError) -> CatalogueError {
     CatalogueError::Unavailable(error.to_string())
 }
-
-fn refused(error: entry::EntryError) -> CatalogueError {
-    CatalogueError::Unavailable(error.to_string())
-}
-
-const _: () = assert!(INDEX_BITS == 40, "the view log_entries of the schema spells the number out");

@@ -11,7 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::codec::{
     self, BucketRecord, IntentRecord, Names, fixed, from_json, integer, parse, split, unsigned,
 };
-use super::schema::{self, INDEX_BITS, first_row};
+use super::schema::{self, first_row};
 use super::{OpenError, unavailable};
 use crate::catalogue::{
     Bucket, BucketHandle, CatalogueError, HistoryLine, Intent, ObjectHandle, ObjectId, Placement, Receipt,
@@ -211,35 +211,35 @@ pub fn verdict(db: &Connection, handle: ObjectHandle, now: u64) -> Result<Option
     Ok(Some((verdict, unsigned("until", until)?)))
 }
 
+/// Each log has its own order, so the newest lines of each are read and then merged by time.
 pub fn history(db: &Connection, object: ObjectId, limit: usize) -> Result<Vec<HistoryLine>> {
     let mut query = db
         .prepare_cached(
-            "SELECT logs.origin, entries.id, entries.bytes FROM entries JOIN logs ON logs.id = entries.id >> ?2
-             WHERE entries.object = ?1 ORDER BY entries.id",
+            "SELECT id, bytes FROM entries WHERE object = ?1 AND id >= ?2 AND id < ?3 ORDER BY id DESC LIMIT ?4",
         )
         .map_err(unavailable)?;
-    let mut rows = query.query(params![object.0, INDEX_BITS]).map_err(unavailable)?;
-    // Row ids order one log only. What is read is bounded by what is kept, twice over.
     let mut lines: Vec<HistoryLine> = Vec::new();
-    while let Some(row) = rows.next().map_err(unavailable)? {
-        let index = unsigned("index", number(row, 1)? & (first_row(1) - 1))?;
-        let entry = Entry::parse(blob(row, 2)?).map_err(|_| codec::corrupt("log entry"))?;
-        lines.push(HistoryLine { receipt: Receipt { origin: text(row, 0)?.to_owned(), index }, entry });
-        if lines.len() >= limit.saturating_mul(2).max(64) {
-            keep_newest(&mut lines, limit);
+    for (log, info) in logs_by_id(db)? {
+        let (first, end) = (first_row(log), first_row(log + 1));
+        let mut rows = query.query(params![object.0, first, end, row_limit(limit)]).map_err(unavailable)?;
+        while let Some(row) = rows.next().map_err(unavailable)? {
+            let index = unsigned("index", number(row, 0)? - first)?;
+            let entry = Entry::parse(blob(row, 1)?).map_err(|_| codec::corrupt("log entry"))?;
+            let receipt = Receipt { origin: info.origin.clone(), index };
+            lines.push(HistoryLine { receipt, entry });
         }
     }
-    keep_newest(&mut lines, limit);
+    // The index settles what one millisecond holds within one log; between logs nothing does.
+    lines.sort_by_key(|line| (line.entry.time, line.receipt.index));
+    lines.drain(..lines.len().saturating_sub(limit));
     Ok(lines)
 }
 
-fn keep_newest(lines: &mut Vec<HistoryLine>, limit: usize) {
-    // Stable: entries of one log and one millisecond stay in the log's order.
-    lines.sort_by_key(|line| line.entry.time);
-    lines.drain(..lines.len().saturating_sub(limit));
+pub fn logs(db: &Connection) -> Result<Vec<LogInfo>> {
+    Ok(logs_by_id(db)?.into_iter().map(|(_, info)| info).collect())
 }
 
-pub fn logs(db: &Connection) -> Result<Vec<LogInfo>> {
+fn logs_by_id(db: &Connection) -> Result<Vec<(i64, LogInfo)>> {
     let mut query =
         db.prepare_cached("SELECT id, origin, jurisdiction FROM logs ORDER BY id").map_err(unavailable)?;
     let mut rows = query.query([]).map_err(unavailable)?;
@@ -248,7 +248,8 @@ pub fn logs(db: &Connection) -> Result<Vec<LogInfo>> {
         let id = number(row, 0)?;
         let next = last_row(db, id)?.map_or(0, |last| last + 1 - first_row(id));
         let jurisdiction = parse("jurisdiction", text(row, 2)?)?;
-        logs.push(LogInfo { origin: text(row, 1)?.to_owned(), jurisdiction, size: unsigned("size", next)? });
+        let origin = text(row, 1)?.to_owned();
+        logs.push((id, LogInfo { origin, jurisdiction, size: unsigned("size", next)? }));
     }
     Ok(logs)
 }

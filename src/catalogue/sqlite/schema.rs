@@ -104,10 +104,11 @@ pub fn open_for_writing(path: &Path, name_key: &Fingerprint) -> Result<Connectio
         create(&tx, name_key)?;
     }
     check_name_key(&tx, name_key)?;
+    // A crash can leave commits that were written but not flushed. They are visible now, so make them durable now: a
+    // checkpoint of the placement log must never cover what a power cut can still take away. Any commit does
+    // that, for it flushes the whole write-ahead log.
+    tx.execute("INSERT OR REPLACE INTO meta VALUES ('opened', CAST(unixepoch() AS BLOB))", [])?;
     tx.commit()?;
-    // A crash can leave commits that were written but not flushed. They are visible now, so make them durable now:
-    // a checkpoint of the placement log must never cover what a power cut can still take away.
-    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
     Ok(db)
 }
 

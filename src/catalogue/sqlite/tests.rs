@@ -154,21 +154,7 @@ async fn a_commit_that_fails_fails_every_job_in_it_and_the_next_one_works() {
 async fn a_full_disk_refuses_writes_until_there_is_room() {
     let (_dir, catalogue) = fresh();
     write(&catalogue, "before", "cn-1", "CN", "e").await;
-    let room = |pages: &'static str| {
-        catalogue.write(move |tx| {
-            tx.db.pragma_query_value(None, pages, |row| row.get::<_, i64>(0)).map(drop).map_err(unavailable)
-        })
-    };
-    room("page_count").await.unwrap();
-    catalogue
-        .write(|tx| {
-            let pages: i64 =
-                tx.db.query_row("PRAGMA page_count", [], |row| row.get(0)).map_err(unavailable)?;
-            let limit = format!("PRAGMA max_page_count = {pages}");
-            tx.db.query_row(&limit, [], |row| row.get::<_, i64>(0)).map(drop).map_err(unavailable)
-        })
-        .await
-        .unwrap();
+    limit_pages(&catalogue, "(SELECT page_count FROM pragma_page_count)").await;
     let mut refused = None;
     for n in 0..100 {
         let mut event = draft(Event::Refuse, "CN");
@@ -180,15 +166,19 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
     }
     assert!(matches!(refused, Some(CatalogueError::Unavailable(_))), "{refused:?}");
     let size = catalogue.logs().unwrap()[0].size;
-    catalogue
-        .write(|tx| {
-            let limit = "PRAGMA max_page_count = 1000000";
-            tx.db.query_row(limit, [], |row| row.get::<_, i64>(0)).map(drop).map_err(unavailable)
-        })
-        .await
-        .unwrap();
+    limit_pages(&catalogue, "(SELECT 1000000)").await;
     assert_eq!(write(&catalogue, "after", "cn-1", "CN", "e").await.receipt.index, size);
     assert!(catalogue.find(catalogue.object_handle("bucket", "before")).await.unwrap().is_some());
+}
+
+/// Lets the database file grow to so many pages and no further.
+async fn limit_pages(catalogue: &SqliteCatalogue, pages: &'static str) {
+    let limited = catalogue.write(move |tx| {
+        let number = |sql: &str| tx.db.query_row(sql, [], |row| row.get::<_, i64>(0)).map_err(unavailable);
+        let pages = number(&format!("SELECT * FROM {pages}"))?;
+        number(&format!("PRAGMA max_page_count = {pages}"))
+    });
+    limited.await.unwrap();
 }
 
 #[tokio::test]
@@ -551,7 +541,8 @@ fn write_until_killed(folder: &Path) -> ! {
                 let mut number: u64 = known.map_or(0, |known| known.etag.parse().unwrap());
                 loop {
                     number += 1;
-                    let (location, country) = if number % 3 == 0 { ("de-1", "DE") } else { ("cn-1", "CN") };
+                    let (location, country) =
+                        if number.is_multiple_of(3) { ("de-1", "DE") } else { ("cn-1", "CN") };
                     let mut wanted = intent(&*catalogue, &key, placement(location, ""), country);
                     wanted.draft.request = format!("{task}-{number}");
                     let opened = catalogue.open_intent(wanted).await.unwrap();
