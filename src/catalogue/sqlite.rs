@@ -125,6 +125,8 @@ impl SqliteCatalogue {
         let database = data.join(DATABASE);
         let keys = Arc::new(open_keys(&data, &database)?);
         let fingerprint = keys.fingerprint();
+        // SQLite would make it for all to read; its other files take the mode of this one.
+        private_file(&database).map_err(|source| OpenError::Io { path: database.clone(), source })?;
         let db = schema::open_for_writing(&database, &fingerprint)?;
         File::open(&data)
             .and_then(|folder| folder.sync_all())
@@ -306,13 +308,16 @@ impl LogSource for SqliteCatalogue {
 
 fn lock(data: &Path) -> Result<File, OpenError> {
     let path = data.join(LOCK);
-    let opened = fs::OpenOptions::new().create(true).append(true).mode(0o600).open(&path);
-    let file = opened.map_err(|source| OpenError::Io { path: path.clone(), source })?;
+    let file = private_file(&path).map_err(|source| OpenError::Io { path: path.clone(), source })?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: data.to_owned() }),
         Err(TryLockError::Error(source)) => Err(OpenError::Io { path, source }),
     }
+}
+
+fn private_file(path: &Path) -> io::Result<File> {
+    fs::OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
 /// Keys are made before the database is, so a database without its name key has lost it.

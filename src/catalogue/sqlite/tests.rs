@@ -1,5 +1,6 @@
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::process::{Command, Stdio};
@@ -233,6 +234,20 @@ async fn only_one_opens_a_folder_for_writing() {
     assert!(matches!(SqliteCatalogue::open(options(dir.path())), Err(OpenError::Locked { .. })));
     drop(catalogue);
     SqliteCatalogue::open(options(dir.path())).unwrap();
+}
+
+#[tokio::test]
+async fn the_files_are_nobody_elses_to_read() {
+    let (dir, catalogue) = fresh();
+    write(&catalogue, "key", "cn-1", "CN", "e").await;
+    let mut modes = BTreeMap::new();
+    for entry in fs::read_dir(dir.path()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        modes.insert(entry.file_name().into_string().unwrap(), mode);
+    }
+    assert_eq!(modes.remove(KEYS), Some(0o700));
+    assert!(modes.len() >= 3 && modes.values().all(|mode| *mode == 0o600), "{modes:?}");
 }
 
 #[tokio::test]
