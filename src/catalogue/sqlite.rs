@@ -125,8 +125,11 @@ impl SqliteCatalogue {
         let database = data.join(DATABASE);
         let keys = Arc::new(open_keys(&data, &database)?);
         let fingerprint = keys.fingerprint();
-        // SQLite would make it for all to read; its other files take the mode of this one.
-        private_file(&database).map_err(|source| OpenError::Io { path: database.clone(), source })?;
+        if !database.exists() {
+            // SQLite would make it for all to read; its other files take the mode of this one. Not for one that is
+            // there: closing a second handle on it would end SQLite's own locks in this process.
+            private_file(&database).map_err(|source| OpenError::Io { path: database.clone(), source })?;
+        }
         let db = schema::open_for_writing(&database, &fingerprint)?;
         File::open(&data)
             .and_then(|folder| folder.sync_all())
