@@ -2,12 +2,15 @@
 //!
 //! One trait; a placement and its log entries are one transaction. The answers are durable when they return.
 
+#[cfg(test)]
+mod conformance;
 pub mod sqlite;
 
 use futures_util::future::BoxFuture;
 
 use crate::label::{ClassSet, Coverage, Evidence};
 use crate::log::EntryDraft;
+use crate::log::entry::Entry;
 use crate::names::{Country, CountrySet, LocationId};
 
 /// HMAC-SHA-256 of bucket and key under the catalogue's name key.
@@ -21,6 +24,14 @@ pub struct BucketHandle(pub [u8; 32]);
 /// A random 128-bit id of an object, which the placement log shows instead of its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ObjectId(pub [u8; 16]);
+
+impl ObjectId {
+    /// A new id, for an object that the catalogue may not know yet.
+    pub fn random() -> Result<Self, CatalogueError> {
+        let random = crate::log::keys::random().map(ObjectId);
+        random.map_err(|error| CatalogueError::Unavailable(error.to_string()))
+    }
+}
 
 /// Where an object rests, under which labels and which decision.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +126,31 @@ pub struct Recorded {
     pub displaced: Option<Residue>,
 }
 
+/// Whether the copy behind a residue may be removed now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Claim {
+    /// Yes, until the moment that was asked for: no write of that key to that location begins before it.
+    Granted,
+    /// A write of the same key to the same location is under way: a removal could hit the new bytes. Ask again later.
+    WriteUnderWay,
+    /// The residue is not listed any more: removed, or overwritten by a newer write.
+    Gone,
+}
+
+/// What a late finding said about an object whose write it aborted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    pub classes: ClassSet,
+    pub subjects: CountrySet,
+}
+
+/// One log entry of an object's history, and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryLine {
+    pub receipt: Receipt,
+    pub entry: Entry,
+}
+
 /// A settled write, to be recorded.
 #[derive(Debug, Clone)]
 pub struct WriteRecord {
@@ -131,10 +167,24 @@ pub struct WriteRecord {
 pub enum CatalogueError {
     #[error("the catalogue cannot be used: {0}")]
     Unavailable(String),
+    /// The change was handed over and may still land; nobody was told that it did.
     #[error("the catalogue did not become durable within {0} ms")]
     TooSlow(u64),
     #[error("the catalogue holds a record that cannot be read: {0}")]
     Corrupt(String),
+    /// The intent was dropped or settled before, so this write is no longer the catalogue's to record.
+    #[error("write intent {0} is not open")]
+    Settled(u64),
+    /// A write must go where its intent said, or removals there would not know of it.
+    #[error("write intent {0} was opened for another object or location")]
+    OtherIntent(u64),
+    #[error("residue {0} is not listed")]
+    NoResidue(u64),
+    /// The key is being removed from the very location that a write wants to use.
+    #[error("the location is just being cleared of an older copy of this key; try again in a moment")]
+    RemovalUnderWay,
+    #[error("{what} has {bytes} bytes; the catalogue takes {limit}")]
+    TooLarge { what: &'static str, bytes: usize, limit: usize },
 }
 
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, CatalogueError>>;
@@ -149,6 +199,7 @@ pub trait Catalogue: Send + Sync {
     fn find_many<'a>(&'a self, handles: &'a [ObjectHandle]) -> Answer<'a, Vec<Option<(LocationId, String)>>>;
 
     /// Durable before the first byte of a write leaves. Fills in `id`; takes over the object id of an existing placement.
+    /// Fails with `RemovalUnderWay` while a removal of the same key from the same location is claimed.
     fn open_intent(&self, intent: Intent) -> Answer<'_, Intent>;
     /// The write did not happen; nothing else changes.
     fn drop_intent(&self, id: u64) -> Answer<'_, ()>;
@@ -156,6 +207,9 @@ pub trait Catalogue: Send + Sync {
     fn open_intents(&self) -> Answer<'_, Vec<Intent>>;
 
     /// One transaction: placement, `write` entry, residue of what it displaces elsewhere, end of the intent.
+    /// Fails with `Settled` when the intent is not open any more, and with `OtherIntent` when it was opened for another
+    /// object or location: a write that is redirected drops its intent and opens a new one. A residue of the same key at the location that the
+    /// write went to is dropped, for the write replaced those bytes; unless it names another version, which still lies there.
     fn record_write(&self, write: WriteRecord) -> Answer<'_, Recorded>;
     /// One transaction: end of the placement, `delete` entry, end of the intent.
     fn record_delete(&self, intent: u64, handle: ObjectHandle, draft: EntryDraft) -> Answer<'_, Receipt>;
@@ -163,7 +217,11 @@ pub trait Catalogue: Send + Sync {
     fn record_event(&self, draft: EntryDraft) -> Answer<'_, Receipt>;
 
     fn residues(&self, limit: usize) -> Answer<'_, Vec<Residue>>;
-    /// One transaction: end of the residue and its `remove` entry.
+    /// To be asked, and granted, before the bytes behind a residue are removed. `until` is in milliseconds since the Unix
+    /// epoch; the removal must be over by then. A residue with a version id hinders no write and no write hinders it.
+    fn claim_removal(&self, residue: u64, until: u64) -> Answer<'_, Claim>;
+    /// One transaction: end of the residue and its `remove` entry, in the log of the place that was cleared. The
+    /// object, the names and, after a move across a border, the transfer id are filled in from the residue.
     fn record_removal(&self, residue: u64, draft: EntryDraft) -> Answer<'_, Receipt>;
 
     fn create_bucket(&self, bucket: Bucket) -> Answer<'_, bool>;
@@ -172,4 +230,12 @@ pub trait Catalogue: Send + Sync {
     fn buckets(&self) -> Answer<'_, Vec<Bucket>>;
     /// Objects that the catalogue places in this bucket, up to `limit`.
     fn count_in_bucket(&self, handle: BucketHandle, limit: usize) -> Answer<'_, usize>;
+
+    /// Remembers a late finding, so that the client's retry is placed by it. Adds to what is remembered already.
+    /// `until` is in milliseconds since the Unix epoch.
+    fn remember_verdict(&self, handle: ObjectHandle, verdict: Verdict, until: u64) -> Answer<'_, ()>;
+    fn verdict(&self, handle: ObjectHandle) -> Answer<'_, Option<Verdict>>;
+
+    /// The entries of an object in all logs that this catalogue keeps, by time, the newest `limit` of them.
+    fn history(&self, object: ObjectId, limit: usize) -> Answer<'_, Vec<HistoryLine>>;
 }

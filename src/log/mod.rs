@@ -7,22 +7,95 @@ pub mod merkle;
 pub mod tiles;
 pub mod verify;
 
-use crate::catalogue::ObjectId;
+use crate::catalogue::{CatalogueError, ObjectId};
 use crate::label::ClassSet;
 use crate::names::{Country, CountrySet};
 
-/// What happened. The words of the log's `ev` field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Event {
-    Write,
-    Delete,
-    Read,
-    Refuse,
-    Remove,
-    Policy,
-    LogOpen,
-    Recovered,
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident $word:literal),* $(,)?) => {
+        /// What happened. The words of the log's `ev` field.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Event { $($(#[$doc])* $name),* }
+
+        impl Event {
+            pub const ALL: &[Event] = &[$(Event::$name),*];
+
+            /// The word of the format, for example `move.start`.
+            pub fn word(self) -> &'static str {
+                match self { $(Event::$name => $word),* }
+            }
+        }
+    };
 }
+
+events! {
+    Write "write",
+    Delete "delete",
+    Read "read",
+    Refuse "refuse",
+    MoveStart "move.start",
+    MoveCommit "move.commit",
+    /// Displaced bytes were removed.
+    Remove "remove",
+    Policy "policy",
+    Location "location",
+    Waiver "waiver",
+    BreakGlass "break-glass",
+    FindingOpen "finding.open",
+    FindingClose "finding.close",
+    Erase "erase",
+    LogOpen "log.open",
+    LogClose "log.close",
+    Heartbeat "heartbeat",
+    /// A write that a crash or a lost answer left open, settled later.
+    Recovered "recovered",
+}
+
+/// A word that the format does not have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not an event of the placement log")]
+pub struct UnknownEvent(pub String);
+
+impl std::str::FromStr for Event {
+    type Err = UnknownEvent;
+
+    fn from_str(text: &str) -> Result<Self, UnknownEvent> {
+        let known = Event::ALL.iter().copied().find(|event| event.word() == text);
+        known.ok_or_else(|| UnknownEvent(text.chars().take(80).collect()))
+    }
+}
+
+impl std::fmt::Display for Event {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// One log as its readers see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogInfo {
+    pub origin: String,
+    pub jurisdiction: Country,
+    /// How many entries are durable: their indexes are `0..size`.
+    pub size: u64,
+}
+
+/// Where durable entries come from: what the tiles, the checkpoints and the exports follow.
+/// An entry that shows here has been flushed, so a checkpoint may cover it.
+pub trait LogSource: Send + Sync {
+    /// All logs that this source holds, oldest first.
+    fn logs(&self) -> Result<Vec<LogInfo>, CatalogueError>;
+
+    /// The bytes of the entries `from..to` in order. Fewer when the log ends before `to`, or after
+    /// [`MAX_ENTRIES_PER_CALL`]; none for an unknown origin.
+    fn entries(&self, origin: &str, from: u64, to: u64) -> Result<Vec<Vec<u8>>, CatalogueError>;
+
+    /// Changes after each commit; its value is a running number, not a log size.
+    fn committed(&self) -> tokio::sync::watch::Receiver<u64>;
+}
+
+/// The most entries that one call of [`LogSource::entries`] returns.
+pub const MAX_ENTRIES_PER_CALL: u64 = 4096;
 
 /// An entry before the log gives it its index, nonce, salt, time and predecessor.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +115,25 @@ pub struct EntryDraft {
     pub request: String,
     /// Goes into the sealed sidecar only, never into the entry.
     pub sealed: SealedFacts,
+}
+
+impl EntryDraft {
+    /// A draft that says nothing yet beyond what happened and where it is logged.
+    pub fn new(event: Event, jurisdiction: Country) -> Self {
+        EntryDraft {
+            event,
+            jurisdiction,
+            object: None,
+            classes: ClassSet::EMPTY,
+            subjects: CountrySet::EMPTY,
+            decision: DecisionFacts::default(),
+            from: Vec::new(),
+            to: Vec::new(),
+            transfer: None,
+            request: String::new(),
+            sealed: SealedFacts::default(),
+        }
+    }
 }
 
 /// A location as entries show it.
@@ -73,6 +165,12 @@ pub struct SealedFacts {
     pub etag: Option<String>,
     pub principal: Option<String>,
     pub address: Option<String>,
+}
+
+impl SealedFacts {
+    pub fn is_empty(&self) -> bool {
+        *self == SealedFacts::default()
+    }
 }
 
 impl std::fmt::Debug for SealedFacts {

@@ -1,0 +1,472 @@
+//! What each change does inside its transaction. All of it runs on the writer thread, one job at a time, so that a job sees
+//! everything that was queued before it.
+//!
+//! How an entry gets into its log is in [`super::append`].
+//!
+//! Rules that hold here and nowhere else:
+//! - the last commit wins: a write replaces the placement whatever it was when the write began;
+//! - an object keeps its random id over overwrites and moves, until it is deleted;
+//! - a write to another location than before lists the old copy as residue, and a write to the location of a
+//!   residue ends that residue, for its bytes are gone (not so for a residue that names another version).
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::append::Log;
+use super::codec::{self, IntentRecord, Names, fixed, integer, join, limited, to_json};
+use super::{reader, unavailable};
+use crate::catalogue::{
+    Bucket, BucketHandle, CatalogueError, Claim, Intent, ObjectHandle, ObjectId, Placement, Receipt,
+    Recorded, Residue, Verdict, WriteRecord,
+};
+use crate::config;
+use crate::log::EntryDraft;
+use crate::log::keys::{KeyError, Keys, OnMissing, SealKey};
+use crate::names::{Country, LocationId, ObjectKey};
+
+/// What the writer thread keeps between transactions.
+pub struct State {
+    pub keys: Arc<Keys>,
+    pub node: config::Node,
+    /// The countries of locations: a bucket's names are sealed for its home's country.
+    pub countries: BTreeMap<LocationId, Country>,
+    seals: HashMap<Country, Arc<SealKey>>,
+    pub(super) logs: HashMap<Country, Log>,
+}
+
+impl State {
+    pub fn new(keys: Arc<Keys>, node: config::Node, countries: BTreeMap<LocationId, Country>) -> Self {
+        State { keys, node, countries, seals: HashMap::new(), logs: HashMap::new() }
+    }
+
+    /// After anything was undone: what is remembered may be of rows that are not there.
+    pub fn forget(&mut self) {
+        self.seals.clear();
+        self.logs.clear();
+    }
+}
+
+/// One open savepoint.
+pub struct Tx<'a> {
+    pub db: &'a Connection,
+    pub state: &'a mut State,
+}
+
+pub type Result<T> = std::result::Result<T, CatalogueError>;
+
+/// Longest ETag or version id (S3 API: a version id has at most 1024 bytes).
+pub const MAX_ID: usize = 1024;
+/// Longest name of a bucket or a principal.
+pub const MAX_NAME: usize = 2048;
+/// Expired verdicts that one new verdict sweeps out.
+const SWEEP: i64 = 16;
+
+impl Tx<'_> {
+    pub fn open_intent(&mut self, mut intent: Intent) -> Result<Intent> {
+        check_names(&intent.bucket, &intent.key)?;
+        check_placement(&intent.placement)?;
+        let location = intent.placement.location.as_str();
+        let claimed: Option<i64> = self
+            .db
+            .prepare_cached(
+                "SELECT 1 FROM residues WHERE handle = ?1 AND location = ?2 AND version IS NULL
+                 AND claimed_until > ?3 LIMIT 1",
+            )
+            .and_then(|mut q| {
+                q.query_row(params![intent.handle.0, location, now_row()], |row| row.get(0)).optional()
+            })
+            .map_err(unavailable)?;
+        if claimed.is_some() {
+            return Err(CatalogueError::RemovalUnderWay);
+        }
+        if let Some(previous) = self.previous(intent.handle)? {
+            intent.placement.object = previous.object;
+        }
+        let jurisdiction = intent.draft.jurisdiction;
+        let record = to_json("intent", &IntentRecord::from(&intent))?;
+        let context: [&[u8]; 2] = [b"intent", &intent.handle.0];
+        let sealed = self.seal_key(jurisdiction)?.seal(&context, record.as_bytes()).map_err(unusable)?;
+        let object = intent.placement.object.0;
+        self.db
+            .prepare_cached(
+                "INSERT INTO intents(handle, object, location, jurisdiction, sealed) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )
+            .and_then(|mut q| {
+                q.execute(params![intent.handle.0, object, location, jurisdiction.code(), sealed])
+            })
+            .map_err(unavailable)?;
+        intent.id = codec::unsigned("intent id", self.db.last_insert_rowid())?;
+        Ok(intent)
+    }
+
+    pub fn drop_intent(&mut self, id: u64) -> Result<()> {
+        self.end_intent(id).map(drop)
+    }
+
+    pub fn record_write(&mut self, write: WriteRecord) -> Result<Recorded> {
+        check_names(&write.bucket, &write.key)?;
+        check_placement(&write.placement)?;
+        let WriteRecord { intent, handle, bucket, key, mut placement, mut draft } = write;
+        let intended = self.end_intent(intent)?.ok_or(CatalogueError::Settled(intent))?;
+        if intended.handle != handle || intended.location != placement.location {
+            return Err(CatalogueError::OtherIntent(intent));
+        }
+        let previous = self.previous(handle)?;
+        placement.object = previous.as_ref().map_or(intended.object, |previous| previous.object);
+        draft.object = Some(placement.object);
+        self.end_overwritten_residues(handle, &placement)?;
+        let displaced = previous.filter(|previous| previous.location != placement.location);
+        let displaced = match displaced {
+            Some(previous) => {
+                if previous.jurisdiction != draft.jurisdiction && draft.transfer.is_none() {
+                    draft.transfer = Some(random()?);
+                }
+                Some(self.list_residue(handle, &bucket, &key, previous, draft.transfer)?)
+            }
+            None => None,
+        };
+        let bucket = self.state.keys.bucket_handle(&bucket);
+        self.upsert(handle, bucket, draft.jurisdiction, &placement)?;
+        let receipt = self.append(&draft)?;
+        Ok(Recorded { receipt, placement, displaced })
+    }
+
+    pub fn record_delete(
+        &mut self,
+        intent: u64,
+        handle: ObjectHandle,
+        mut draft: EntryDraft,
+    ) -> Result<Receipt> {
+        let intended = self.end_intent(intent)?.ok_or(CatalogueError::Settled(intent))?;
+        if intended.handle != handle {
+            return Err(CatalogueError::OtherIntent(intent));
+        }
+        let previous = self.previous(handle)?;
+        draft.object = Some(previous.map_or(intended.object, |previous| previous.object));
+        self.db
+            .prepare_cached("DELETE FROM placements WHERE handle = ?1")
+            .and_then(|mut q| q.execute(params![handle.0]))
+            .map_err(unavailable)?;
+        self.append(&draft)
+    }
+
+    pub fn record_event(&mut self, draft: &EntryDraft) -> Result<Receipt> {
+        self.append(draft)
+    }
+
+    pub fn claim_removal(&mut self, residue: u64, until: u64) -> Result<Claim> {
+        let id = integer("residue id", residue)?;
+        let row: Option<(Vec<u8>, String, Option<String>)> = self
+            .db
+            .prepare_cached("SELECT handle, location, version FROM residues WHERE id = ?1")
+            .and_then(|mut q| q.query_row(params![id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional())
+            .map_err(unavailable)?;
+        let Some((handle, location, version)) = row else { return Ok(Claim::Gone) };
+        if version.is_none() {
+            let writing: Option<i64> = self
+                .db
+                .prepare_cached("SELECT 1 FROM intents WHERE handle = ?1 AND location = ?2 LIMIT 1")
+                .and_then(|mut q| q.query_row(params![handle, location], |row| row.get(0)).optional())
+                .map_err(unavailable)?;
+            if writing.is_some() {
+                return Ok(Claim::WriteUnderWay);
+            }
+        }
+        self.db
+            .prepare_cached("UPDATE residues SET claimed_until = ?2 WHERE id = ?1")
+            .and_then(|mut q| q.execute(params![id, i64::try_from(until).unwrap_or(i64::MAX)]))
+            .map_err(unavailable)?;
+        Ok(Claim::Granted)
+    }
+
+    pub fn record_removal(&mut self, residue: u64, mut draft: EntryDraft) -> Result<Receipt> {
+        let id = integer("residue id", residue)?;
+        let found = reader::residue(self.db, &self.state.keys, id)?;
+        let (listed, jurisdiction, transfer) = found.ok_or(CatalogueError::NoResidue(residue))?;
+        self.db
+            .prepare_cached("DELETE FROM residues WHERE id = ?1")
+            .and_then(|mut q| q.execute(params![id]))
+            .map_err(unavailable)?;
+        draft.object = Some(listed.object);
+        // Names stay where they were: the removal is told in the log of the place that was cleared.
+        draft.jurisdiction = jurisdiction;
+        draft.transfer = draft.transfer.or(transfer);
+        draft.sealed.bucket.get_or_insert(listed.bucket);
+        draft.sealed.key.get_or_insert(listed.key);
+        draft.sealed.etag.get_or_insert(listed.etag);
+        draft.sealed.version = draft.sealed.version.take().or(listed.version);
+        self.append(&draft)
+    }
+
+    /// Whether the bucket is new.
+    pub fn create_bucket(&mut self, bucket: Bucket) -> Result<Created> {
+        limited("bucket name", bucket.name.len(), MAX_NAME)?;
+        let handle = self.state.keys.bucket_handle(&bucket.name);
+        if reader::bucket(self.db, &self.state.keys, handle)?.is_some() {
+            return Ok(Created::Existed);
+        }
+        let home = bucket.home.as_ref().and_then(|home| self.state.countries.get(home));
+        let jurisdiction = home.copied().unwrap_or(self.state.node.country);
+        let record = to_json("bucket", &codec::BucketRecord::from(bucket))?;
+        let context: [&[u8]; 2] = [b"bucket", &handle.0];
+        let sealed = self.seal_key(jurisdiction)?.seal(&context, record.as_bytes()).map_err(unusable)?;
+        self.db
+            .prepare_cached("INSERT INTO buckets(handle, jurisdiction, sealed) VALUES (?1, ?2, ?3)")
+            .and_then(|mut q| q.execute(params![handle.0, jurisdiction.code(), sealed]))
+            .map_err(unavailable)?;
+        Ok(Created::New)
+    }
+
+    pub fn delete_bucket(&mut self, handle: BucketHandle) -> Result<()> {
+        self.db
+            .prepare_cached("DELETE FROM buckets WHERE handle = ?1")
+            .and_then(|mut q| q.execute(params![handle.0]))
+            .map(drop)
+            .map_err(unavailable)
+    }
+
+    pub fn remember_verdict(&mut self, handle: ObjectHandle, verdict: Verdict, until: u64) -> Result<()> {
+        let now = now();
+        let known = reader::verdict(self.db, handle, now)?;
+        let (classes, subjects, until) = match known {
+            Some((known, known_until)) => (
+                known.classes.union(verdict.classes),
+                known.subjects.union(verdict.subjects),
+                until.max(known_until),
+            ),
+            None => (verdict.classes, verdict.subjects, until),
+        };
+        let until = i64::try_from(until).unwrap_or(i64::MAX);
+        self.db
+            .prepare_cached(
+                "INSERT INTO verdicts(handle, classes, subjects, until) VALUES (?1, ?2, ?3, ?4) ON CONFLICT(handle)
+                 DO UPDATE SET classes = excluded.classes, subjects = excluded.subjects, until = excluded.until",
+            )
+            .and_then(|mut q| {
+                q.execute(params![handle.0, join(classes.iter()), join(subjects.iter()), until])
+            })
+            .map_err(unavailable)?;
+        self.db
+            .prepare_cached(
+                "DELETE FROM verdicts WHERE rowid IN (SELECT rowid FROM verdicts WHERE until <= ?1 LIMIT ?2)",
+            )
+            .and_then(|mut q| q.execute(params![now_row(), SWEEP]))
+            .map(drop)
+            .map_err(unavailable)
+    }
+}
+
+/// What became of a bucket that was to be created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    New,
+    Existed,
+}
+
+/// What an intent was opened for.
+struct Ended {
+    handle: ObjectHandle,
+    object: ObjectId,
+    location: LocationId,
+}
+
+/// What a placement row says that the next change of the object needs.
+struct Previous {
+    object: ObjectId,
+    jurisdiction: Country,
+    location: LocationId,
+    etag: String,
+    version: Option<String>,
+}
+
+impl Tx<'_> {
+    fn previous(&self, handle: ObjectHandle) -> Result<Option<Previous>> {
+        type Columns = (Vec<u8>, String, String, String, Option<String>);
+        let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?));
+        let row: Option<Columns> = self
+            .db
+            .prepare_cached(
+                "SELECT object, jurisdiction, location, etag, version FROM placements WHERE handle = ?1",
+            )
+            .and_then(|mut q| q.query_row(params![handle.0], columns).optional())
+            .map_err(unavailable)?;
+        let Some((object, jurisdiction, location, etag, version)) = row else { return Ok(None) };
+        Ok(Some(Previous {
+            object: ObjectId(fixed("object id", &object)?),
+            jurisdiction: codec::parse("jurisdiction", &jurisdiction)?,
+            location: codec::parse("location", &location)?,
+            etag,
+            version,
+        }))
+    }
+
+    /// `None` when it is not open.
+    fn end_intent(&self, id: u64) -> Result<Option<Ended>> {
+        let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?));
+        let row: Option<(Vec<u8>, Vec<u8>, String)> = self
+            .db
+            .prepare_cached("DELETE FROM intents WHERE id = ?1 RETURNING handle, object, location")
+            .and_then(|mut q| q.query_row(params![i64::try_from(id).unwrap_or(-1)], columns).optional())
+            .map_err(unavailable)?;
+        let Some((handle, object, location)) = row else { return Ok(None) };
+        Ok(Some(Ended {
+            handle: ObjectHandle(fixed("handle", &handle)?),
+            object: ObjectId(fixed("object id", &object)?),
+            location: codec::parse("location", &location)?,
+        }))
+    }
+
+    fn end_overwritten_residues(&self, handle: ObjectHandle, placement: &Placement) -> Result<()> {
+        self.db
+            .prepare_cached(
+                "DELETE FROM residues WHERE handle = ?1 AND location = ?2 AND (version IS NULL OR version IS ?3)",
+            )
+            .and_then(|mut q| {
+                q.execute(params![handle.0, placement.location.as_str(), placement.version])
+            })
+            .map(drop)
+            .map_err(unavailable)
+    }
+
+    fn list_residue(
+        &mut self,
+        handle: ObjectHandle,
+        bucket: &str,
+        key: &str,
+        previous: Previous,
+        transfer: Option<[u8; 16]>,
+    ) -> Result<Residue> {
+        let since = now();
+        let names = to_json("names", &Names { bucket: bucket.to_owned(), key: key.to_owned() })?;
+        let context: [&[u8]; 2] = [b"residue", &handle.0];
+        let seal = self.seal_key(previous.jurisdiction)?;
+        let sealed = seal.seal(&context, names.as_bytes()).map_err(unusable)?;
+        self.db
+            .prepare_cached(
+                "INSERT INTO residues(handle, object, jurisdiction, location, etag, version, transfer, since, sealed)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            )
+            .and_then(|mut q| {
+                q.execute(params![
+                    handle.0,
+                    previous.object.0,
+                    previous.jurisdiction.code(),
+                    previous.location.as_str(),
+                    previous.etag,
+                    previous.version,
+                    transfer,
+                    since as i64,
+                    sealed
+                ])
+            })
+            .map_err(unavailable)?;
+        Ok(Residue {
+            id: codec::unsigned("residue id", self.db.last_insert_rowid())?,
+            object: previous.object,
+            handle,
+            bucket: bucket.to_owned(),
+            key: key.to_owned(),
+            location: previous.location,
+            etag: previous.etag,
+            version: previous.version,
+            since,
+        })
+    }
+
+    fn upsert(
+        &self,
+        handle: ObjectHandle,
+        bucket: BucketHandle,
+        jurisdiction: Country,
+        placement: &Placement,
+    ) -> Result<()> {
+        self.db
+            .prepare_cached(
+                "INSERT INTO placements(handle, bucket, object, jurisdiction, location, classes, subjects, coverage,
+                     evidence, etag, version, size, policy, rules, obligations, placed_at)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                 ON CONFLICT(handle) DO UPDATE SET object = excluded.object, jurisdiction = excluded.jurisdiction,
+                     location = excluded.location, classes = excluded.classes, subjects = excluded.subjects,
+                     coverage = excluded.coverage, evidence = excluded.evidence, etag = excluded.etag,
+                     version = excluded.version, size = excluded.size, policy = excluded.policy,
+                     rules = excluded.rules, obligations = excluded.obligations, placed_at = excluded.placed_at",
+            )
+            .map_err(unavailable)?
+            .execute(params![
+                handle.0,
+                bucket.0,
+                placement.object.0,
+                jurisdiction.code(),
+                placement.location.as_str(),
+                join(placement.classes.iter()),
+                join(placement.subjects.iter()),
+                codec::coverage_word(placement.coverage),
+                to_json("evidence", &placement.evidence)?,
+                placement.etag,
+                placement.version,
+                integer("size", placement.size)?,
+                placement.policy,
+                to_json("rules", &placement.rules)?,
+                to_json("obligations", &placement.obligations)?,
+                integer("placed_at", placement.placed_at)?,
+            ])
+            .map(drop)
+            .map_err(unavailable)
+    }
+
+    /// The seal key of a jurisdiction: a new one where this catalogue has never used one, otherwise the same one.
+    pub fn seal_key(&mut self, jurisdiction: Country) -> Result<Arc<SealKey>> {
+        if let Some(seal) = self.state.seals.get(&jurisdiction) {
+            return Ok(seal.clone());
+        }
+        let known: Option<Vec<u8>> = self
+            .db
+            .prepare_cached("SELECT fingerprint FROM seals WHERE jurisdiction = ?1")
+            .and_then(|mut q| q.query_row(params![jurisdiction.code()], |row| row.get(0)).optional())
+            .map_err(unavailable)?;
+        let on_missing = if known.is_some() { OnMissing::Refuse } else { OnMissing::Create };
+        let seal = self.state.keys.seal_key(jurisdiction, on_missing).map_err(unusable)?;
+        match known {
+            Some(fingerprint) => seal.verify(&fingerprint).map_err(unusable)?,
+            None => {
+                let sql = "INSERT INTO seals(jurisdiction, fingerprint) VALUES (?1, ?2)";
+                let inserted = self.db.execute(sql, params![jurisdiction.code(), seal.fingerprint()]);
+                inserted.map_err(unavailable)?;
+            }
+        }
+        self.state.seals.insert(jurisdiction, seal.clone());
+        Ok(seal)
+    }
+}
+
+fn check_names(bucket: &str, key: &str) -> Result<()> {
+    limited("bucket name", bucket.len(), MAX_NAME)?;
+    limited("object key", key.len(), ObjectKey::MAX_BYTES)
+}
+
+fn check_placement(placement: &Placement) -> Result<()> {
+    limited("ETag", placement.etag.len(), MAX_ID)?;
+    limited("version id", placement.version.as_ref().map_or(0, String::len), MAX_ID)?;
+    limited("policy hash", placement.policy.len(), MAX_ID)
+}
+
+/// Milliseconds since the Unix epoch; 0 on a clock before it.
+pub fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX) & (i64::MAX as u64)
+}
+
+pub fn now_row() -> i64 {
+    now() as i64
+}
+
+pub fn random<const N: usize>() -> Result<[u8; N]> {
+    crate::log::keys::random().map_err(unusable)
+}
+
+pub fn unusable(error: KeyError) -> CatalogueError {
+    CatalogueError::Unavailable(error.to_string())
+}
