@@ -122,7 +122,9 @@ impl<'de> Deserialize<'de> for Facts {
                         "ev" => event = Some(map.next_value::<Text>()?.0.into_owned()),
                         "oid" => object = Some(object_id(&map.next_value::<Text>()?.0)?),
                         "prev" => previous = Some(map.next_value::<u64>()?),
-                        _ => drop(map.next_value::<Plain>()?),
+                        _ => {
+                            map.next_value::<Plain>()?;
+                        }
                     }
                     order.next(key)?;
                 }

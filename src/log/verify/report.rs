@@ -82,7 +82,7 @@ pub enum Problem {
     NoKey,
     #[error("the `vkey` file beside the checkpoint cannot be used: {0}")]
     KeyFile(NoteError),
-    #[error("the `vkey` file is of `{0}`, and not of this log")]
+    #[error("the `vkey` file is that of the log `{0}`: the checkpoint's name or the file was changed")]
     KeyOfOther(String),
     #[error("there are tiles but no checkpoint: it was removed, or never written")]
     NoCheckpoint,
@@ -249,8 +249,7 @@ impl Problem {
             | Problem::KeyWithoutLog(_)
             | Problem::OlderForm { .. }
             | Problem::NoKey
-            | Problem::KeyFile(_)
-            | Problem::KeyOfOther(_) => Verdict::Unchecked,
+            | Problem::KeyFile(_) => Verdict::Unchecked,
             _ => Verdict::Bad,
         }
     }
