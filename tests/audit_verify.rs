@@ -315,6 +315,21 @@ fn the_json_report_says_the_same_as_the_text() {
     assert_eq!(json["logs"][0]["problems"][0]["verdict"], "bad");
 }
 
+#[cfg(unix)]
+#[test]
+fn folders_that_lead_in_circles_and_files_that_are_none_end_in_a_report() {
+    let log = Log::of(300);
+    let domain = log.dir.path().join("log.example.org");
+    std::os::unix::fs::symlink(&domain, domain.join("again")).unwrap();
+    assert_good(&log.verify(), 300);
+
+    fs::remove_file(log.path("tile/0/000")).unwrap();
+    fs::create_dir(log.path("tile/0/000")).unwrap();
+    let report = log.verify();
+    assert_eq!(report.exit_code(), 2, "{report}");
+    assert!(report.to_string().contains("not a regular file"), "{report}");
+}
+
 /// Leaves logs where the scripts of `tests/oracles` find them.
 #[test]
 fn logs_for_the_oracles_are_written() {
