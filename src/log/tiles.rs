@@ -334,7 +334,8 @@ impl PublisherHandle {
         self.status.clone()
     }
 
-    /// Publishes a last time and ends. Does not return while a disk hangs: the caller sets a limit.
+    /// Publishes a last time and ends. A backlog of more than 65536 entries goes on after the next start.
+    /// Does not return while a disk hangs: the caller sets a limit.
     pub async fn stop(self) {
         // Both fail only if the task is gone already, and then there is nothing left to stop.
         let _ = self.stop.send(());

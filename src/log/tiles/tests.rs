@@ -296,6 +296,68 @@ fn an_entry_that_no_bundle_can_hold_delays_its_log() {
         if matches!(**error, PublishError::EntryTooLong { .. })));
 }
 
+#[test]
+fn a_disk_that_fails_delays_the_checkpoint_and_nothing_is_lost() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = Memory::with(ORIGIN, 3);
+    let mut publisher = open(dir.path(), &source).unwrap();
+    publisher.run_once().unwrap();
+    // A file where a folder must be fails every write below it, for root too.
+    let tiles = dir.path().join(ORIGIN).join("tile/0");
+    fs::rename(&tiles, tiles.with_extension("away")).unwrap();
+    fs::write(&tiles, b"").unwrap();
+    source.grow(ORIGIN, 9);
+    assert_eq!(publisher.run_once().unwrap(), []);
+    assert!(matches!(&publisher.status()[ORIGIN], LogState::Delayed(error)
+        if matches!(**error, PublishError::Io { .. })));
+    assert_eq!(head_on_disk(dir.path()).size, 3);
+
+    fs::remove_file(&tiles).unwrap();
+    fs::rename(tiles.with_extension("away"), &tiles).unwrap();
+    assert_eq!(
+        publisher.run_once().unwrap(),
+        [(ORIGIN.to_owned(), Head { size: 9, root: expected_root(9) })]
+    );
+    assert!(matches!(&publisher.status()[ORIGIN], LogState::Published(9)));
+}
+
+#[test]
+fn a_source_that_does_not_answer_delays_every_log() {
+    struct Broken;
+    impl LogSource for Broken {
+        fn logs(&self) -> Result<Vec<LogInfo>, LogSourceError> {
+            Err(LogSourceError::Unavailable("the disk is gone".to_owned()))
+        }
+        fn entries(&self, _: &str, _: u64, _: u64) -> Result<Vec<Vec<u8>>, LogSourceError> {
+            Err(LogSourceError::Unavailable("the disk is gone".to_owned()))
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let mut publisher = open(dir.path(), &Memory::with(ORIGIN, 3)).unwrap();
+    publisher.source = Arc::new(Broken);
+    let error = publisher.run_once().unwrap_err();
+    assert!(matches!(*error, PublishError::Source(LogSourceError::Unavailable(_))), "{error}");
+    assert!(matches!(&publisher.status()[ORIGIN], LogState::Delayed(_)));
+}
+
+#[test]
+fn a_source_that_gives_fewer_entries_than_it_promised_is_not_signed() {
+    struct Short(Arc<Memory>);
+    impl LogSource for Short {
+        fn logs(&self) -> Result<Vec<LogInfo>, LogSourceError> {
+            self.0.logs()
+        }
+        fn entries(&self, origin: &str, from: u64, to: u64) -> Result<Vec<Vec<u8>>, LogSourceError> {
+            self.0.entries(origin, from, to - 1)
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = Arc::new(Short(Memory::with(ORIGIN, 3)));
+    let mut publisher = Publisher::open(dir.path(), source, Arc::new(Seeds(7))).unwrap();
+    assert_eq!(publisher.run_once().unwrap(), []);
+    assert!(matches!(&publisher.status()[ORIGIN], LogState::Delayed(_)));
+}
+
 #[tokio::test]
 async fn stopping_publishes_a_last_time() {
     let dir = tempfile::tempdir().unwrap();
