@@ -63,6 +63,18 @@ pub const CLASSES: [&str; 44] = [
 pub struct UnknownClass(pub String);
 
 impl DataClass {
+    /// The class of that name, for constants: a name outside the taxonomy does not compile.
+    pub(crate) const fn known(name: &'static str) -> DataClass {
+        let mut index = 0;
+        while index < CLASSES.len() {
+            if same(CLASSES[index].as_bytes(), name.as_bytes()) {
+                return DataClass(index as u8);
+            }
+            index += 1;
+        }
+        panic!("not a data class")
+    }
+
     pub fn index(self) -> usize {
         usize::from(self.0)
     }
@@ -88,6 +100,21 @@ impl DataClass {
     pub fn all() -> impl Iterator<Item = DataClass> {
         (0..CLASSES.len()).map(|index| DataClass(index as u8))
     }
+}
+
+/// `==` for byte strings, where traits cannot be called yet.
+const fn same(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() {
+        return false;
+    }
+    let mut index = 0;
+    while index < a.len() {
+        if a[index] != b[index] {
+            return false;
+        }
+        index += 1;
+    }
+    true
 }
 
 impl FromStr for DataClass {

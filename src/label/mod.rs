@@ -3,12 +3,17 @@
 //! Labels only add up: a source can add a class or a subject country, none can take one away.
 
 pub mod class;
+mod detectors;
+pub mod scanner;
+pub mod sources;
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 pub use class::{ClassSet, DataClass};
+pub use scanner::{Finding, Findings, Scanner};
+pub use sources::{Facts, LabelError, Labeller, parse_tagging_header};
 
 use crate::names::{Country, CountrySet};
 

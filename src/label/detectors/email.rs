@@ -1,0 +1,180 @@
+//! E-mail addresses, in the form that people write: a bounded part of RFC 5321, no quoted local parts.
+//!
+//! An address has no check digit. One needs a word beside it or a column name; five distinct ones need neither.
+
+use super::context::{Header, Words};
+use super::{Candidate, Tally};
+
+const WORDS: Words = Words {
+    latin: &[
+        "e mail", "e mails", "mail", "mailto", "contact", "contacts", "kontakt", "courriel", "correo",
+        "posta", "eposta", "poczta", "surel",
+    ],
+    other: &["邮箱", "邮件", "電郵", "郵件", "メール", "이메일", "почт", "Почт", "البريد", "ईमेल"],
+};
+
+/// Counts addresses.
+#[derive(Clone, Default)]
+pub struct Detector(pub Tally);
+
+impl Detector {
+    const MAX_LOCAL: usize = 64;
+    /// Shorter than RFC 5321 allows: longer names are not in use.
+    const MAX_DOMAIN: usize = 128;
+    const ENOUGH_ALONE: usize = 5;
+
+    /// `sign` is the place of an `@`.
+    pub fn look(&mut self, text: &[u8], sign: usize) {
+        let Some(start) = local_start(text, sign) else { return };
+        let Some(end) = domain_end(text, sign + 1) else { return };
+        let Some(candidate) = Candidate::new(text, start, end) else { return };
+        let (Some(local), Some(domain)) = (text.get(start..sign), text.get(sign + 1..end)) else { return };
+        if is_persons(local, domain) {
+            self.0.shaped += 1;
+            self.0.pass(&candidate, candidate.bytes().to_ascii_lowercase(), &WORDS);
+        }
+    }
+
+    /// More addresses would change neither labels nor evidence.
+    pub fn has_seen_enough(&self) -> bool {
+        self.0.distinct.is_full()
+    }
+
+    pub fn is_evident(&self, header: &Header) -> bool {
+        let distinct = self.0.distinct.count();
+        distinct >= Self::ENOUGH_ALONE
+            || self.0.near_words.count() > 0
+            || (distinct > 0 && header.names(&WORDS))
+    }
+}
+
+/// Where the local part before the `@` starts.
+fn local_start(text: &[u8], sign: usize) -> Option<usize> {
+    let allowed = |b: &u8| b.is_ascii_alphanumeric() || b"._+-'".contains(b);
+    // One more than is allowed, so that a longer one is seen to be too long.
+    let floor = sign.saturating_sub(Detector::MAX_LOCAL + 1);
+    let behind = text.get(floor..sign)?;
+    let length = behind.iter().rev().take_while(|b| allowed(b)).count();
+    if length > Detector::MAX_LOCAL {
+        return None;
+    }
+    let local = text.get(sign - length..sign)?;
+    // Quotation marks, list bullets and the like may stand before it.
+    let bare = local.iter().position(|b| b.is_ascii_alphanumeric() || *b == b'_')?;
+    (local.last() != Some(&b'.')).then_some(sign - length + bare)
+}
+
+/// Where the domain ends that starts at `start`: labels with dots between them, the last one a name.
+fn domain_end(text: &[u8], start: usize) -> Option<usize> {
+    let ahead = text.get(start..text.len().min(start + Detector::MAX_DOMAIN + 1))?;
+    let length = ahead.iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'.' || **b == b'-').count();
+    if length > Detector::MAX_DOMAIN {
+        return None;
+    }
+    // A full stop or a dash after it belongs to the sentence.
+    let domain = ahead.get(..length)?;
+    let length = domain.iter().rposition(u8::is_ascii_alphanumeric)? + 1;
+    let domain = domain.get(..length)?;
+    let mut labels = domain.split(|b| *b == b'.');
+    if labels.clone().any(|label| label.is_empty() || label.len() > 63 || label.starts_with(b"-")) {
+        return None;
+    }
+    let top = labels.next_back()?;
+    labels.next_back()?;
+    let is_name = (2..=24).contains(&top.len()) && top.iter().all(u8::is_ascii_alphabetic);
+    (is_name || top.to_ascii_lowercase().starts_with(b"xn--")).then_some(start + length)
+}
+
+/// What looks like an address and is not one of a person: examples, repositories, versions, files.
+fn is_persons(local: &[u8], domain: &[u8]) -> bool {
+    const RESERVED: [&[u8]; 4] = [b"example", b"test", b"invalid", b"localhost"];
+    const FILES: [&[u8]; 16] = [
+        b"png", b"jpg", b"jpeg", b"gif", b"svg", b"webp", b"bmp", b"css", b"js", b"mjs", b"json", b"html",
+        b"xml", b"txt", b"pdf", b"dll",
+    ];
+    let is = |label: Option<&[u8]>, names: &[&[u8]]| {
+        label.is_some_and(|label| names.iter().any(|name| label.eq_ignore_ascii_case(name)))
+    };
+    let numeric = |label: Option<&[u8]>| label.is_some_and(|label| label.iter().all(u8::is_ascii_digit));
+    let mut from_the_end = domain.rsplit(|b| *b == b'.');
+    let (top, second) = (from_the_end.next(), from_the_end.next());
+    let mut from_the_start = domain.split(|b| *b == b'.');
+    let (first, next) = (from_the_start.next(), from_the_start.next());
+
+    let example = is(second, &[b"example"]) && is(top, &[b"com", b"org", b"net", b"edu"]);
+    let version = numeric(first) && numeric(next);
+    !example && !version && !is(top, &RESERVED) && !is(top, &FILES) && !local.eq_ignore_ascii_case(b"git")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn looks(text: &str) -> Detector {
+        let mut detector = Detector::default();
+        for (at, _) in text.match_indices('@') {
+            detector.look(text.as_bytes(), at);
+        }
+        detector
+    }
+
+    #[test]
+    fn addresses_are_found_where_people_write_them() {
+        for text in [
+            "li.wei@163.com",
+            "<a@b.de>",
+            "\"anna+tag@mail.example-shop.co.uk\"",
+            "write to x_y@firma.de.",
+            "mailto:o'neil@corp.ie?subject=x",
+            "用户a1@qq.com，",
+            "q@xn--fiqs8s.xn--fiqz9s",
+        ] {
+            assert_eq!(looks(text).0.distinct.count(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_an_address_is_left_out() {
+        for text in [
+            "a@example.com",
+            "a@mail.EXAMPLE.org",
+            "git@github.com:x/y",
+            "lodash@4.17.21",
+            "pkg@1.2.3-beta.rc",
+            "icon@2x.png",
+            "@media",
+            "a@b",
+            "a@b.c",
+            "a.@b.de",
+            "a@.de",
+            "a@b..de",
+            "a@-b.de",
+            "a@host.localhost",
+            "@",
+            "a@",
+        ] {
+            assert_eq!(looks(text).0.distinct.count(), 0, "{text}");
+        }
+    }
+
+    #[test]
+    fn parts_beyond_the_limits_are_not_addresses() {
+        assert_eq!(looks(&format!("{}@firma.de", "a".repeat(64))).0.passed, 1);
+        assert_eq!(looks(&format!("{}@firma.de", "a".repeat(65))).0.passed, 0);
+        assert_eq!(looks(&format!("a@{}de", "b.".repeat(63))).0.passed, 1);
+        assert_eq!(looks(&format!("a@{}de", "b.".repeat(64))).0.passed, 0);
+        assert_eq!(looks(&format!("a@{}.de", "b".repeat(64))).0.passed, 0);
+    }
+
+    #[test]
+    fn one_address_needs_a_word_and_five_need_none() {
+        let none = Header::default();
+        assert!(!looks("seen: a@firma.de").is_evident(&none));
+        assert!(!looks("a@mail.ru b@mail.ru").is_evident(&none));
+        assert!(looks("邮箱 a@firma.de").is_evident(&none));
+        assert!(looks("{\"userEmail\": \"a@firma.de\"}").is_evident(&none));
+        assert!(looks("a@firma.de").is_evident(&Header::read(b"name,e-mail\nx,a@firma.de\n")));
+        assert!(!looks("a@firma.de A@FIRMA.DE a@firma.de a@firma.de a@firma.de").is_evident(&none));
+        assert!(looks("a@firma.de b@firma.de c@firma.de d@firma.de e@firma.de").is_evident(&none));
+    }
+}

@@ -1,0 +1,299 @@
+//! The content scanner: a stream of bytes in, findings out.
+//!
+//! It copies the stream into blocks at fixed offsets, so that the answer does not depend on how the stream was cut.
+//! In each block a fast pass finds marks (runs of digits, `@`); only there the detectors look. Time is linear in
+//! the input, memory constant. It does not decompress, and it reads UTF-8 and what shares its ASCII half: UTF-16 and
+//! containers are not looked into.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::detectors::context::Header;
+use super::detectors::{AFTER, BEFORE, cn_resident_id, email, iban, payment_card};
+use super::{DataClass, Evidence, Label, Labels, Source};
+
+/// Scans one stream.
+pub struct Scanner {
+    /// [`BEFORE`] bytes that were looked at already (none in the first block), then bytes to look at.
+    buffer: Vec<u8>,
+    /// Where the bytes to look at start.
+    fresh: usize,
+    detectors: Detectors,
+}
+
+impl Scanner {
+    /// How many bytes are looked at in one go.
+    const BLOCK: usize = 16 * 1024;
+    const CAPACITY: usize = BEFORE + Self::BLOCK + AFTER;
+
+    pub fn new() -> Self {
+        Scanner { buffer: Vec::with_capacity(Self::CAPACITY), fresh: 0, detectors: Detectors::default() }
+    }
+
+    /// Takes the next bytes of the stream, as many as there are.
+    pub fn feed(&mut self, mut chunk: &[u8]) {
+        while !chunk.is_empty() {
+            let room = Self::CAPACITY - self.buffer.len();
+            let (now, later) = chunk.split_at(room.min(chunk.len()));
+            self.buffer.extend_from_slice(now);
+            chunk = later;
+            if self.buffer.len() == Self::CAPACITY {
+                self.look_at_block();
+            }
+        }
+    }
+
+    /// What [`Scanner::finish`] would answer if the stream ended here. Costs a scan of up to one block: for one
+    /// decision, not for every chunk.
+    ///
+    /// A later answer can lack a finding of an earlier one: two card numbers among three numbers are evidence, two among
+    /// a thousand are chance.
+    pub fn findings_so_far(&self) -> Findings {
+        let mut detectors = self.detectors.clone();
+        detectors.look(&self.buffer, self.fresh..self.buffer.len());
+        detectors.findings()
+    }
+
+    /// Like [`Scanner::findings_so_far`] without the last block: cheap enough for every chunk of a long stream.
+    pub fn settled_findings(&self) -> Findings {
+        self.detectors.findings()
+    }
+
+    /// The stream has ended.
+    pub fn finish(mut self) -> Findings {
+        let end = self.buffer.len();
+        self.detectors.look(&self.buffer, self.fresh..end);
+        self.detectors.findings()
+    }
+
+    fn look_at_block(&mut self) {
+        let end = Self::CAPACITY - AFTER;
+        self.detectors.look(&self.buffer, self.fresh..end);
+        self.buffer.copy_within(end - BEFORE.., 0);
+        self.buffer.truncate(BEFORE + AFTER);
+        self.fresh = BEFORE;
+    }
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Scanner::new()
+    }
+}
+
+/// Content is nobody's business: it says how much is there, not what.
+impl fmt::Debug for Scanner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Scanner({} bytes pending)", self.buffer.len() - self.fresh)
+    }
+}
+
+/// What the detectors found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Findings(Vec<Finding>);
+
+/// What one detector found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// The detector's id, for example `cn.ric18`.
+    pub detector: &'static str,
+    pub labels: Vec<Label>,
+    /// A count in plain words, never content.
+    pub detail: String,
+}
+
+impl Findings {
+    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
+        self.0.iter()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Adds the labels with their evidence. How much was scanned is for the caller to say in
+    /// [`Labels::coverage`].
+    pub fn apply(&self, labels: &mut Labels) {
+        for finding in &self.0 {
+            for label in &finding.labels {
+                labels.add(Evidence {
+                    source: Source::Detector(finding.detector.to_owned()),
+                    label: *label,
+                    detail: finding.detail.clone(),
+                });
+            }
+        }
+    }
+}
+
+/// All families, and what they counted.
+#[derive(Clone, Default)]
+struct Detectors {
+    /// Read from the first block.
+    header: Option<Header>,
+    cn_resident_id: cn_resident_id::Detector,
+    payment_card: payment_card::Detector,
+    iban: iban::Detector,
+    email: email::Detector,
+}
+
+impl Detectors {
+    /// Fewest digits, in a word of 64 bytes and the next, for a closer look. Every resident id and card number has at
+    /// least 13; an IBAN of the countries that allow letters throughout could have fewer, and in practice has more.
+    const FEWEST_DIGITS: u32 = 7;
+
+    /// Looks at the marks in `range`; around them, at all of `text`.
+    fn look(&mut self, text: &[u8], range: Range<usize>) {
+        if self.header.is_none() && !text.is_empty() {
+            self.header = Some(Header::read(text));
+        }
+        self.look_at_signs(text, range.clone());
+        self.look_at_digits(text, range);
+    }
+
+    fn look_at_signs(&mut self, text: &[u8], range: Range<usize>) {
+        let start = range.start;
+        for sign in memchr::memchr_iter(b'@', text.get(range).unwrap_or_default()) {
+            if self.email.has_seen_enough() {
+                return;
+            }
+            self.email.look(text, start + sign);
+        }
+    }
+
+    fn look_at_digits(&mut self, text: &[u8], range: Range<usize>) {
+        let mut here = digits_from(text, range.start);
+        let mut after_digit =
+            range.start.checked_sub(1).and_then(|at| text.get(at)).is_some_and(u8::is_ascii_digit);
+        for word in range.step_by(64) {
+            let next = digits_from(text, word + 64);
+            if here.count_ones() + next.count_ones() >= Self::FEWEST_DIGITS {
+                let mut starts = here & !(here << 1 | u64::from(after_digit));
+                while starts != 0 {
+                    let offset = starts.trailing_zeros();
+                    starts &= starts - 1;
+                    let run = (u128::from(next) << 64 | u128::from(here)) >> offset;
+                    self.look_at_run(text, word + offset as usize, run.trailing_ones() as usize);
+                }
+            }
+            after_digit = here >> 63 != 0;
+            here = next;
+        }
+    }
+
+    /// A run of digits that no digit precedes; runs of more than 64 may be cut short.
+    fn look_at_run(&mut self, text: &[u8], start: usize, digits: usize) {
+        match digits {
+            13..=19 => {
+                // What passes the stricter check is not counted as the other thing too.
+                if !self.cn_resident_id.look(text, start, digits) {
+                    self.payment_card.look(text, start, digits);
+                }
+            }
+            4 | 6 => self.payment_card.look_at_groups(text, start, digits),
+            _ => {}
+        }
+        if digits >= 2 && iban::may_start(text, start) {
+            self.iban.look(text, start);
+        }
+    }
+
+    fn findings(&self) -> Findings {
+        const GOV_ID: DataClass = DataClass::known("personal.gov_id");
+        const PAYMENT: DataClass = DataClass::known("financial.payment");
+        const ACCOUNT: DataClass = DataClass::known("financial.personal");
+        const PERSONAL: DataClass = DataClass::known("personal");
+
+        let header = self.header.clone().unwrap_or_default();
+        let numbers = |distinct: &super::detectors::Distinct| distinct.describe("number", "numbers");
+        let in_china = || {
+            let subject = "CN".parse().ok().map(Label::Subject);
+            [Some(Label::Class(GOV_ID)), subject].into_iter().flatten().collect()
+        };
+        let mut findings = Vec::new();
+
+        let long = &self.cn_resident_id.long;
+        if self.cn_resident_id.long_is_evident(&header) {
+            findings.push(Finding {
+                detector: "cn.ric18",
+                labels: in_china(),
+                detail: format!("{} passing GB 11643", numbers(&long.distinct)),
+            });
+        }
+        let short = &self.cn_resident_id.short;
+        if self.cn_resident_id.short_is_evident(&header) {
+            findings.push(Finding {
+                detector: "cn.ric15",
+                labels: in_china(),
+                detail: format!(
+                    "{} of the 15-digit form of resident ids, beside words for them",
+                    numbers(&short.distinct)
+                ),
+            });
+        }
+        if self.payment_card.is_evident(&header) {
+            findings.push(Finding {
+                detector: "pci.pan",
+                labels: vec![Label::Class(PAYMENT)],
+                detail: format!(
+                    "{} of card issuers' ranges passing Luhn",
+                    numbers(&self.payment_card.0.distinct)
+                ),
+            });
+        }
+        if self.iban.is_evident() {
+            let subjects = self.iban.countries.iter().copied().map(Label::Subject);
+            findings.push(Finding {
+                detector: "iso.iban",
+                labels: std::iter::once(Label::Class(ACCOUNT)).chain(subjects).collect(),
+                detail: format!(
+                    "{} passing ISO 7064 MOD 97-10",
+                    self.iban.tally.distinct.describe("account number", "account numbers")
+                ),
+            });
+        }
+        if self.email.is_evident(&header) {
+            findings.push(Finding {
+                detector: "email",
+                labels: vec![Label::Class(PERSONAL)],
+                detail: self.email.0.distinct.describe("address", "addresses"),
+            });
+        }
+        Findings(findings)
+    }
+}
+
+/// One bit for each of 64 bytes from `start` on: set where the byte is an ASCII digit. Bytes beyond the text are none.
+fn digits_from(text: &[u8], start: usize) -> u64 {
+    let rest = text.get(start..).unwrap_or_default();
+    match rest.first_chunk::<64>() {
+        Some(word) => digit_bits(word),
+        None => {
+            let mut word = [0; 64];
+            for (slot, byte) in word.iter_mut().zip(rest) {
+                *slot = *byte;
+            }
+            digit_bits(&word)
+        }
+    }
+}
+
+/// Eight bytes at a time within a `u64`, without branches: `byte ^ '0'` is at most 9 for digits alone.
+fn digit_bits(word: &[u8; 64]) -> u64 {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    /// Moves the top bit of byte `i`, once shifted down, to bit `56 + i`.
+    const GATHER: u64 = 0x0102_0408_1020_4080;
+    let mut bits = 0;
+    for (lane, bytes) in word.as_chunks::<8>().0.iter().enumerate() {
+        let value = u64::from_le_bytes(*bytes) ^ (EACH * 0x30);
+        // Adding 0x76 carries into the top bit from 10 on; a byte's own top bit rules it out as well.
+        let others = ((value & !HIGH) + EACH * 0x76) | value;
+        let digits = (!others & HIGH) >> 7;
+        bits |= (digits.wrapping_mul(GATHER) >> 56) << (8 * lane);
+    }
+    bits
+}
+
+#[cfg(test)]
+mod tests;
