@@ -233,7 +233,8 @@ impl Asserted {
 
     fn check_announced_algorithm(&self, headers: &HeaderMap) -> Result<(), ChecksumError> {
         let Some(value) = headers.get("x-amz-sdk-checksum-algorithm") else { return Ok(()) };
-        let agrees = |algorithm: Algorithm| value.as_bytes().eq_ignore_ascii_case(algorithm.name().as_bytes());
+        let agrees =
+            |algorithm: Algorithm| value.as_bytes().eq_ignore_ascii_case(algorithm.name().as_bytes());
         match self.algorithm() {
             Some(algorithm) if !agrees(algorithm) => Err(ChecksumError::AlgorithmMismatch),
             _ => Ok(()),

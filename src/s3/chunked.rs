@@ -421,4 +421,4 @@ impl From<ChunkError> for S3Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -143,7 +143,8 @@ impl Verifier {
         let payload_value = payload_value(&claim, &parts.headers)?;
         let payload = PayloadMode::parse(payload_value.as_ref())?;
 
-        let (app, secret) = context.keys.secret(credential.access_key_id).ok_or(SigError::UnknownAccessKey)?;
+        let (app, secret) =
+            context.keys.secret(credential.access_key_id).ok_or(SigError::UnknownAccessKey)?;
         let key = self.keys.key(&credential, secret);
 
         let tail = canonical::tail(&canonical::Tail {
