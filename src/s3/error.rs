@@ -66,7 +66,7 @@ impl S3Error {
 
     /// The error document (S3 API reference, "REST error responses").
     pub fn to_xml(&self, resource: &str, request_id: &str) -> String {
-        let escape = |text: &str| quick_xml::escape::escape(&printable(text)).into_owned();
+        let escape = |text: &str| quick_xml::escape::escape(printable(text)).into_owned();
         let mut xml = format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{}</Code><Message>{}</Message>",
             self.code.name(),

@@ -161,6 +161,20 @@ fn trailer_names_are_lowered_and_values_trimmed() {
 }
 
 #[test]
+fn a_trailer_may_end_as_the_client_of_minio_ends_it() {
+    let expected = Some(vec![Trailer { name: "a".to_owned(), value: "1".to_owned() }]);
+    assert_eq!(unsigned(0, "0\r\na:1\n\r\n\r\n").unwrap().trailers, expected);
+    let seed = any_seed();
+    let whole = String::from_utf8(encode(Some(&seed), &[], Some(&[("a", "1")]))).unwrap();
+    let minio = whole.replace("a:1\r\n", "a:1\n\r\n");
+    for pieces in [1, minio.len()] {
+        let (decoded, result) =
+            decode(Framing::SignedTrailer(seed.clone()), 0, minio.as_bytes().chunks(pieces));
+        assert_eq!((decoded.trailers, result), (expected.clone(), Ok(())));
+    }
+}
+
+#[test]
 fn every_breach_of_the_framing_has_its_own_reason() {
     use ChunkError::{
         DataAfterEnd, Extension, LineEnd, LineTooLong, Size, TooLittleData, TooManyTrailers, TooMuchData,
@@ -177,6 +191,10 @@ fn every_breach_of_the_framing_has_its_own_reason() {
         (1, "1\r\nab\r\n0\r\n\r\n", LineEnd),
         (1, "1\r\na\n0\r\n\r\n", LineEnd),
         (1, "1\r\na\rX0\r\n\r\n", LineEnd),
+        (0, "0\r\na:1\n\r\n", Truncated),
+        (0, "0\r\na:1\nb:2\r\n\r\n", LineEnd),
+        (0, "0\r\na:1\n\n\r\n", LineEnd),
+        (0, "0\r\n\n\r\n", TrailerMalformed),
         (1, "\r\na\r\n", Size),
         (1, " 1\r\na\r\n0\r\n\r\n", Size),
         (1, "+1\r\na\r\n0\r\n\r\n", Size),
