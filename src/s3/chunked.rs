@@ -6,7 +6,8 @@
 //! trailers ([`MAX_TRAILER_BYTES`]).
 //!
 //! Stricter than HTTP's own chunking on purpose: CRLF only, no extension but `chunk-signature`, no white space,
-//! and the data must be exactly as long as `x-amz-decoded-content-length` said.
+//! and the data must be exactly as long as `x-amz-decoded-content-length` said. One exception: a trailer may end
+//! with LF CRLF, because MinIO's client ends it so, and S3 takes it.
 //!
 //! Sources: S3 API reference, "Transferring Payload in Multiple Chunks" and "Including Trailing Headers".
 
@@ -77,16 +78,27 @@ pub struct Decoder {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     ChunkLine,
-    Data { remaining: u64 },
+    Data {
+        remaining: u64,
+    },
     ChunkDone,
     DataCr,
     DataLf,
     LastChunkDone,
     TrailerLine,
+    /// A trailer ended with a bare LF: CRLF has to follow.
+    TrailerCr,
+    TrailerLf,
     TrailersDone,
     LastLine,
     Finish,
     Finished,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    CrLf,
+    Lf,
 }
 
 /// The chain of chunk signatures.
@@ -166,8 +178,30 @@ impl Decoder {
                     }
                 }
                 State::TrailerLine => {
-                    let Some(line) = self.take_line(input)? else { return Ok(None) };
-                    self.take_trailer(&line)?;
+                    let Some((line, ending)) = self.take_any_line(input)? else { return Ok(None) };
+                    match ending {
+                        Ending::CrLf if line.is_empty() => {
+                            self.verify_trailers()?;
+                            self.state = State::TrailersDone;
+                        }
+                        Ending::CrLf => self.take_trailer(&line)?,
+                        Ending::Lf => {
+                            self.take_trailer(&line)?;
+                            self.state = State::TrailerCr;
+                        }
+                    }
+                }
+                State::TrailerCr => {
+                    if !take_byte(input, b'\r')? {
+                        return Ok(None);
+                    }
+                    self.state = State::TrailerLf;
+                }
+                State::TrailerLf => {
+                    if !take_byte(input, b'\n')? {
+                        return Ok(None);
+                    }
+                    self.state = State::TrailerLine;
                 }
                 State::TrailersDone => {
                     self.state = State::Finish;
@@ -197,6 +231,14 @@ impl Decoder {
 
     /// The next line without its CRLF, once it is complete.
     fn take_line(&mut self, input: &mut Bytes) -> Result<Option<Bytes>, ChunkError> {
+        match self.take_any_line(input)? {
+            Some((_, Ending::Lf)) => Err(ChunkError::LineEnd),
+            Some((line, Ending::CrLf)) => Ok(Some(line)),
+            None => Ok(None),
+        }
+    }
+
+    fn take_any_line(&mut self, input: &mut Bytes) -> Result<Option<(Bytes, Ending)>, ChunkError> {
         let end = memchr::memchr(b'\n', input);
         let piece = end.map_or(input.len(), |end| end + 1);
         if self.line.len() + piece > MAX_LINE {
@@ -214,14 +256,12 @@ impl Decoder {
                 Bytes::from(std::mem::take(&mut self.line))
             }
         };
-        if !line.ends_with(b"\r\n") {
-            return Err(ChunkError::LineEnd);
-        }
-        line.truncate(line.len() - 2);
+        let (ending, length) = if line.ends_with(b"\r\n") { (Ending::CrLf, 2) } else { (Ending::Lf, 1) };
+        line.truncate(line.len() - length);
         if memchr::memchr(b'\r', &line).is_some() {
             return Err(ChunkError::LineEnd);
         }
-        Ok(Some(line))
+        Ok(Some((line, ending)))
     }
 
     /// `<hex size>` or `<hex size>;chunk-signature=<64 hex digits>`.
@@ -251,13 +291,8 @@ impl Decoder {
         Ok(())
     }
 
-    /// `name:value`, or the empty line that ends the trailers.
+    /// `name:value`
     fn take_trailer(&mut self, line: &[u8]) -> Result<(), ChunkError> {
-        if line.is_empty() {
-            self.verify_trailers()?;
-            self.state = State::TrailersDone;
-            return Ok(());
-        }
         self.trailer_bytes += line.len() + 2;
         if self.trailer_bytes > MAX_TRAILER_BYTES || self.trailers.len() >= MAX_TRAILERS {
             return Err(ChunkError::TooManyTrailers);
@@ -421,4 +456,4 @@ impl From<ChunkError> for S3Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

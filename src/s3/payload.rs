@@ -323,7 +323,7 @@ pub fn strip_framing(headers: &mut HeaderMap, payload: PayloadMode, decoded_leng
     for encoding in encodings {
         let is_framing = |token: &&[u8]| token.trim_ascii().eq_ignore_ascii_case(b"aws-chunked");
         let tokens: Vec<&[u8]> = encoding.as_bytes().split(|&byte| byte == b',').collect();
-        if !tokens.iter().any(|token| is_framing(token)) {
+        if !tokens.iter().any(is_framing) {
             headers.append(CONTENT_ENCODING, encoding);
             continue;
         }

@@ -59,7 +59,7 @@ pub trait KeyStore: Send + Sync {
     fn secret(&self, access_key_id: &str) -> Option<(&AppId, &Secret)>;
 }
 
-/// Who signed a request: there is no other way to make one than [`Verifier::verify`].
+/// Who signed a request, as [`Verifier::verify`] found it.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Identity {
@@ -141,9 +141,10 @@ impl Verifier {
         signed_headers.cover(&parts.headers)?;
         let host = host(parts)?;
         let payload_value = payload_value(&claim, &parts.headers)?;
-        let payload = PayloadMode::parse(payload_value.as_ref())?;
+        let payload = PayloadMode::parse(payload_value)?;
 
-        let (app, secret) = context.keys.secret(credential.access_key_id).ok_or(SigError::UnknownAccessKey)?;
+        let (app, secret) =
+            context.keys.secret(credential.access_key_id).ok_or(SigError::UnknownAccessKey)?;
         let key = self.keys.key(&credential, secret);
 
         let tail = canonical::tail(&canonical::Tail {
@@ -152,7 +153,7 @@ impl Verifier {
             headers: &parts.headers,
             host,
             signed_headers: &signed_headers,
-            payload: payload_value.as_ref(),
+            payload: payload_value,
         })?;
         let agrees = |path: &[u8]| {
             let hash = canonical::request_hash(parts.method.as_str(), path, &tail);
@@ -199,15 +200,12 @@ fn host(parts: &Parts) -> Result<&[u8], SigError> {
 }
 
 /// The last line of the canonical request, as the client stated it.
-fn payload_value<'a>(
-    claim: &'a Claim<'_>,
-    headers: &'a HeaderMap,
-) -> Result<std::borrow::Cow<'a, [u8]>, SigError> {
+fn payload_value<'a>(claim: &'a Claim<'_>, headers: &'a HeaderMap) -> Result<&'a [u8], SigError> {
     match (single(headers, "x-amz-content-sha256")?, claim.scheme) {
-        (Some(value), _) => Ok(value.into()),
+        (Some(value), _) => Ok(value),
         (None, Scheme::Header) => Err(SigError::MissingPayloadHash),
         (None, Scheme::Presigned) => {
-            Ok(claim.payload_parameter.as_deref().unwrap_or("UNSIGNED-PAYLOAD").as_bytes().into())
+            Ok(claim.payload_parameter.as_deref().unwrap_or("UNSIGNED-PAYLOAD").as_bytes())
         }
     }
 }

@@ -221,7 +221,8 @@ impl<'a> Credential<'a> {
         // From the right: some stores hand out access key ids with a slash.
         let mut parts = text.rsplitn(5, '/');
         let mut next = || parts.next().filter(|part| !part.is_empty()).ok_or(Flaw::Credential);
-        let (terminator, service, region, date, access_key_id) = (next()?, next()?, next()?, next()?, next()?);
+        let (terminator, service, region, date, access_key_id) =
+            (next()?, next()?, next()?, next()?, next()?);
         if terminator != "aws4_request" {
             return Err(Flaw::Terminator);
         }

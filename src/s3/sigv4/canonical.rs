@@ -105,10 +105,7 @@ fn push_query(out: &mut Vec<u8>, query: &str, scheme: Scheme) {
 
 /// The raw `name=value` pairs of a query, in order; a name alone has an empty value.
 pub(super) fn parameters(query: &str) -> impl Iterator<Item = (&str, &str)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| pair.split_once('=').unwrap_or((pair, "")))
 }
 
 /// Decodes a parameter's name or value; `+` is a space there.
@@ -136,11 +133,7 @@ fn push_recoded(out: &mut Vec<u8>, raw: &[u8], plain: impl Fn(u8) -> bool) {
         if plain(byte) {
             out.push(byte);
         } else {
-            out.extend_from_slice(&[
-                b'%',
-                DIGITS[usize::from(byte >> 4)],
-                DIGITS[usize::from(byte & 15)],
-            ]);
+            out.extend_from_slice(&[b'%', DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
     }
 }

@@ -14,7 +14,7 @@ use super::auth::{Credential, SignedHeaders};
 use super::canonical::{self, decode_parameter, parameters};
 use super::key::KeyCache;
 use super::time::Moment;
-use super::{ChunkSeed, Scheme, hex32};
+use super::{Scheme, hex32};
 use crate::config::Secret;
 
 const X_AMZ_DATE: HeaderName = HeaderName::from_static("x-amz-date");
@@ -44,8 +44,6 @@ pub enum PayloadForSigning<'a> {
     Sha256(&'a str),
     /// No payload: the SHA-256 of nothing.
     Empty,
-    /// `aws-chunked` framing with unsigned chunks and a trailer.
-    StreamingUnsignedTrailer,
 }
 
 /// Why a request could not be signed.
@@ -66,8 +64,7 @@ pub enum SignError {
 impl Signer {
     /// Sets `host`, `x-amz-date`, `x-amz-content-sha256`, `x-amz-security-token` and `authorization`, and takes
     /// away what an earlier signature left of them. The path is rewritten in S3's strict encoding where it was
-    /// not: a location that decodes and encodes it again must come to the same signature. Returns the seed with
-    /// which chunks of this request can be signed.
+    /// not: a location that decodes and encodes it again must come to the same signature.
     pub fn sign(
         &self,
         parts: &mut Parts,
@@ -75,7 +72,7 @@ impl Signer {
         region: &str,
         time: SystemTime,
         payload: PayloadForSigning<'_>,
-    ) -> Result<ChunkSeed, SignError> {
+    ) -> Result<(), SignError> {
         let moment = Moment::from_system(time).ok_or(SignError::Time)?;
         write_strict_path(&mut parts.uri)?;
         let host = host_of(&parts.uri)?;
@@ -83,7 +80,6 @@ impl Signer {
             PayloadForSigning::Unsigned => "UNSIGNED-PAYLOAD",
             PayloadForSigning::Sha256(hash) => hash,
             PayloadForSigning::Empty => "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-            PayloadForSigning::StreamingUnsignedTrailer => "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
         };
         let value = |text: &str, error| HeaderValue::from_str(text).map_err(|_| error);
         let headers = &mut parts.headers;
@@ -130,7 +126,7 @@ impl Signer {
         let mut authorization = value(&authorization, SignError::Credentials)?;
         authorization.set_sensitive(true);
         parts.headers.insert(AUTHORIZATION, authorization);
-        Ok(ChunkSeed::new(key, signature, credential.scope, moment.as_str()))
+        Ok(())
     }
 }
 
