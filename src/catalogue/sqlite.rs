@@ -35,7 +35,8 @@ use super::{
 use crate::config;
 use crate::log::entry::Opening;
 use crate::log::keys::{KeyError, Keys, OnMissing};
-use crate::log::{EntryDraft, LogInfo, LogSource};
+use crate::log::tiles::{LogSource, LogSourceError, Signer, SignerError};
+use crate::log::{EntryDraft, LogInfo};
 use crate::names::{Country, LocationId};
 
 /// What a catalogue is opened with.
@@ -292,20 +293,60 @@ impl Catalogue for SqliteCatalogue {
     }
 }
 
-impl LogSource for SqliteCatalogue {
-    fn logs(&self) -> Result<Vec<LogInfo>, CatalogueError> {
+impl SqliteCatalogue {
+    /// All logs that this catalogue holds, oldest first.
+    pub fn logs(&self) -> Result<Vec<LogInfo>, CatalogueError> {
         self.readers.with(reader::logs)
     }
 
-    fn entries(&self, origin: &str, from: u64, to: u64) -> Result<Vec<Vec<u8>>, CatalogueError> {
+    /// The bytes of the entries `from..to` in order. Fewer when the log ends before `to`, or after
+    /// [`crate::log::MAX_ENTRIES_PER_CALL`]; none for an unknown origin.
+    pub fn entries(&self, origin: &str, from: u64, to: u64) -> Result<Vec<Vec<u8>>, CatalogueError> {
         self.readers.with(|db| reader::entries(db, origin, from, to))
     }
 
-    fn committed(&self) -> watch::Receiver<u64> {
+    /// Changes after each commit; its value is a running number, not a log size.
+    pub fn committed(&self) -> watch::Receiver<u64> {
         match &self.mode {
             Mode::Writing { writer, .. } => writer.committed(),
             Mode::ReadOnly { never } => never.subscribe(),
         }
+    }
+}
+
+/// An entry that shows here has been flushed, so a checkpoint may cover it.
+impl LogSource for SqliteCatalogue {
+    fn logs(&self) -> Result<Vec<LogInfo>, LogSourceError> {
+        Ok(SqliteCatalogue::logs(self)?)
+    }
+
+    fn entries(&self, origin: &str, from: u64, to: u64) -> Result<Vec<Vec<u8>>, LogSourceError> {
+        let mut entries = Vec::new();
+        let mut next = from;
+        while next < to {
+            let some = SqliteCatalogue::entries(self, origin, next, to)?;
+            if some.is_empty() {
+                break;
+            }
+            next += some.len() as u64;
+            entries.extend(some);
+        }
+        Ok(entries)
+    }
+}
+
+impl From<CatalogueError> for LogSourceError {
+    fn from(error: CatalogueError) -> Self {
+        match error {
+            CatalogueError::Corrupt(_) => LogSourceError::Corrupt(error.to_string()),
+            other => LogSourceError::Unavailable(other.to_string()),
+        }
+    }
+}
+
+impl Signer for Keys {
+    fn seed(&self, origin: &str) -> Result<[u8; 32], SignerError> {
+        self.signing_seed(origin).map_err(|error| SignerError(error.to_string()))
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod embedded;
 pub mod health;
+pub mod registry;
 pub mod remote;
 
 use std::collections::BTreeSet;

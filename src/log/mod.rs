@@ -7,7 +7,7 @@ pub mod merkle;
 pub mod tiles;
 pub mod verify;
 
-use crate::catalogue::{CatalogueError, ObjectId};
+use crate::catalogue::ObjectId;
 use crate::label::ClassSet;
 use crate::names::{Country, CountrySet};
 
@@ -80,21 +80,7 @@ pub struct LogInfo {
     pub size: u64,
 }
 
-/// Where durable entries come from: what the tiles, the checkpoints and the exports follow.
-/// An entry that shows here has been flushed, so a checkpoint may cover it.
-pub trait LogSource: Send + Sync {
-    /// All logs that this source holds, oldest first.
-    fn logs(&self) -> Result<Vec<LogInfo>, CatalogueError>;
-
-    /// The bytes of the entries `from..to` in order. Fewer when the log ends before `to`, or after
-    /// [`MAX_ENTRIES_PER_CALL`]; none for an unknown origin.
-    fn entries(&self, origin: &str, from: u64, to: u64) -> Result<Vec<Vec<u8>>, CatalogueError>;
-
-    /// Changes after each commit; its value is a running number, not a log size.
-    fn committed(&self) -> tokio::sync::watch::Receiver<u64>;
-}
-
-/// The most entries that one call of [`LogSource::entries`] returns.
+/// The most entries that are read from the catalogue at once.
 pub const MAX_ENTRIES_PER_CALL: u64 = 4096;
 
 /// An entry before the log gives it its index, nonce, salt, time and predecessor.

@@ -23,16 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use self::files::Unsynced;
 use self::follow::Followed;
 use super::checkpoint::{CheckpointError, Head, LogKey, Origin};
-use crate::names::Country;
-
-/// A log as its source knows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogInfo {
-    pub origin: String,
-    pub jurisdiction: Country,
-    /// Entries that are durable.
-    pub size: u64,
-}
+pub use super::LogInfo;
 
 /// Where entries come from. Shows durable entries only, and never changes one that it has shown.
 pub trait LogSource: Send + Sync {
