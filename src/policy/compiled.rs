@@ -23,6 +23,7 @@ use crate::label::class::CLASSES;
 use crate::names::{Country, CountrySet};
 
 /// A policy set that may be asked.
+#[derive(Clone)]
 pub struct Compiled {
     pub hash: PolicyHash,
     pub packs: Vec<PackManifest>,
@@ -41,6 +42,7 @@ pub struct Compiled {
 }
 
 /// One rule with its policy.
+#[derive(Clone)]
 pub(super) struct CompiledRule {
     pub rule: Arc<Rule>,
     pub policy: Policy,
