@@ -141,6 +141,8 @@ pub struct Operator {
     pub ciio: bool,
     /// A state organ or a body that manages public affairs.
     pub public_body: bool,
+    /// Processes personal information of at least as many people as the CAC has set (CN PIPL art. 40).
+    pub pi_volume_processor: bool,
 }
 
 /// One place where bytes can rest.

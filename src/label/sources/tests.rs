@@ -76,7 +76,7 @@ fn an_unknown_class_or_country_is_refused_with_what_was_perhaps_meant() {
     for (tag, value, hint) in [
         ("data-class", "health", "did you mean personal.health"),
         ("data-class", "personal.helth", "did you mean personal.health"),
-        ("data-class", "person", "did you mean personal?"),
+        ("data-class", "person", "did you mean personal or financial.personal?"),
         ("data-class", "personal secret", "`secret` is not a data class"),
         ("subject-country", "CHN", "did you mean CH or CN?"),
         ("subject-country", "uk", "did you mean GB?"),

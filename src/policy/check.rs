@@ -1,0 +1,116 @@
+//! `policy check`: everything that is wrong with a folder of packs, in words for its author.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::compiled::{Compiled, compile};
+use super::{PackSource, PolicyError};
+
+/// One mistake in a pack file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    pub file: String,
+    /// One-based line and column.
+    pub place: Option<(usize, usize)>,
+    /// The id of the rule that it is in.
+    pub rule: Option<String>,
+    pub message: String,
+    pub help: Option<String>,
+}
+
+/// All mistakes that were found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Problems(pub Vec<Problem>);
+
+/// What a check found: a usable policy set, or why it is none.
+#[derive(Debug, Serialize)]
+pub struct Report {
+    pub packs: Vec<PackLine>,
+    pub rules: usize,
+    /// Hash of the policy set; `None` when there are problems.
+    pub policy: Option<String>,
+    pub problems: Problems,
+}
+
+/// One pack of a usable policy set.
+#[derive(Debug, Serialize)]
+pub struct PackLine {
+    pub name: String,
+    pub title: String,
+    pub version: String,
+    pub as_of: String,
+    pub review: String,
+}
+
+/// Checks the packs of a source without asking them anything. The error is for files that cannot be read at all.
+pub fn check(source: &PackSource) -> Result<Report, PolicyError> {
+    let sources = source.read()?;
+    Ok(match compile(&sources) {
+        Ok(compiled) => Report::usable(&compiled),
+        Err(problems) => Report { packs: Vec::new(), rules: 0, policy: None, problems },
+    })
+}
+
+impl Report {
+    pub fn is_usable(&self) -> bool {
+        self.problems.0.is_empty()
+    }
+
+    fn usable(compiled: &Compiled) -> Report {
+        let packs = compiled.packs.iter().map(|pack| PackLine {
+            name: pack.name.clone(),
+            title: pack.title.clone(),
+            version: pack.version.clone(),
+            as_of: pack.as_of.clone(),
+            review: pack.review.clone(),
+        });
+        Report {
+            packs: packs.collect(),
+            rules: compiled.rules.len(),
+            policy: Some(compiled.hash.0.to_string()),
+            problems: Problems(Vec::new()),
+        }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.is_usable() {
+            return write!(f, "{}", self.problems);
+        }
+        for pack in &self.packs {
+            writeln!(f, "{} {} (law as of {}): {}", pack.name, pack.version, pack.as_of, pack.title)?;
+            writeln!(f, "    {}", pack.review)?;
+        }
+        let hash = self.policy.as_deref().unwrap_or_default();
+        write!(f, "{} rules in {} packs are valid; policy set {hash}", self.rules, self.packs.len())
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some((line, column)) = self.place {
+            write!(f, ":{line}:{column}")?;
+        }
+        f.write_str(": ")?;
+        if let Some(rule) = &self.rule {
+            write!(f, "{rule}: ")?;
+        }
+        f.write_str(&self.message)?;
+        if let Some(help) = &self.help {
+            write!(f, "\n    help: {help}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, problem) in self.0.iter().enumerate() {
+            write!(f, "{}{problem}", if n == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}

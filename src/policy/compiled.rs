@@ -1,0 +1,460 @@
+//! Pack files made into one checked policy set.
+//!
+//! Checked means: parsed, validated strictly against the schema (level 1, warnings count as errors), every rule
+//! with a unique id and its annotations, gates and obligations told apart. What is wrong is collected and shown
+//! at once, with file, line and column. Nothing here depends on this operator's locations or on the time of day.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+use cedar_policy::{
+    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode,
+    Validator, ffi::DetailedError,
+};
+
+use super::check::{Problem, Problems};
+use super::manifest::{Bloc, PackManifest, TomlProblem, parse_blocs};
+use super::mechanism::moment;
+use super::source::{BASE, SourceFile, Sources};
+use super::{Obligation, PolicyHash, Rule};
+use crate::label::class::CLASSES;
+use crate::names::{Country, CountrySet};
+
+/// A policy set that may be asked.
+#[derive(Clone)]
+pub struct Compiled {
+    pub hash: PolicyHash,
+    pub packs: Vec<PackManifest>,
+    /// Countries whose law some pack speaks for.
+    pub covers: CountrySet,
+    /// The latest day on which an author looked at the law, in seconds since the Unix epoch.
+    pub(super) as_of: i64,
+    pub(super) schema: Schema,
+    pub(super) words: Words,
+    pub(super) blocs: Vec<Bloc>,
+    pub(super) rules: Vec<CompiledRule>,
+    /// Countries that some rule names: no other country can stand for them.
+    pub(super) named: CountrySet,
+    /// Whether any rule asks where the client is. Otherwise answers do not depend on it.
+    pub(super) asks_origin: bool,
+}
+
+/// One rule with its policy.
+#[derive(Clone)]
+pub(super) struct CompiledRule {
+    pub rule: Arc<Rule>,
+    pub policy: Policy,
+    /// The moment from which it is in force; `None` for drafts and what is in abeyance.
+    pub effective: Option<i64>,
+    pub role: Role,
+}
+
+/// What a satisfied rule means.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    /// It permits or forbids a transfer.
+    Gate,
+    /// It makes a duty due.
+    Duty(Obligation),
+}
+
+/// The enumerated words of the schema.
+#[derive(Debug, Clone)]
+pub(super) struct Words {
+    pub mechanisms: Vec<Arc<str>>,
+    pub certs: BTreeSet<String>,
+    pub sectors: BTreeSet<String>,
+    blocs: BTreeSet<String>,
+}
+
+impl Compiled {
+    /// The ids of all rules, in the order of the packs.
+    pub fn rule_ids(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.rules.iter().map(|rule| &rule.rule.id)
+    }
+}
+
+/// Checks and joins the packs, or says everything that is wrong with them.
+pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
+    let mut found = Found { root: &sources.root, problems: Vec::new() };
+    let schema = read_schema(&sources.schema, &mut found);
+    let blocs = parse_blocs(&sources.blocs.text)
+        .map_err(|problem| found.toml(&sources.blocs, problem))
+        .unwrap_or_default();
+    let packs: Vec<PackManifest> = sources
+        .packs
+        .iter()
+        .filter_map(|pack| {
+            let manifest = PackManifest::parse(&pack.manifest.text)
+                .map_err(|problem| found.toml(&pack.manifest, problem))
+                .ok()?;
+            if manifest.name != pack.name {
+                let message =
+                    format!("the pack says it is `{}`, and its folder is `{}`", manifest.name, pack.name);
+                found.toml(&pack.manifest, TomlProblem::plain(message));
+            }
+            Some(manifest)
+        })
+        .collect();
+
+    let mut rules = Vec::new();
+    let mut set = PolicySet::new();
+    let mut origin: BTreeMap<String, &SourceFile> = BTreeMap::new();
+    for pack in &sources.packs {
+        for file in &pack.policies {
+            for policy in read_policies(file, &mut found) {
+                let Some(rule) = read_rule(policy, &pack.name, file, &mut found) else { continue };
+                let id = rule.rule.id.to_string();
+                if let Some(first) = origin.insert(id.clone(), file) {
+                    let message = format!("the id {id} is already used in {}", first.path);
+                    found.at_id(file, &id, message, Some("every rule needs an id of its own".to_owned()));
+                    continue;
+                }
+                if let Err(error) = set.add(rule.policy.clone()) {
+                    found.at_id(file, &id, error.to_string(), None);
+                }
+                rules.push(rule);
+            }
+        }
+    }
+    if let Some((schema, words)) = &schema {
+        check_blocs(&sources.blocs, &blocs, words, &mut found);
+        validate(schema, &set, &origin, &mut found);
+    }
+    let (Some((schema, words)), true) = (schema, found.problems.is_empty()) else {
+        return Err(Problems(found.problems));
+    };
+    let asks_origin = sources.packs.iter().flat_map(|p| &p.policies).any(|f| f.text.contains("origin"));
+    Ok(Compiled {
+        hash: hash(sources),
+        as_of: packs.iter().filter_map(|pack| moment(&pack.as_of)).max().unwrap_or(0),
+        covers: packs.iter().flat_map(|pack| pack.covers.iter().copied()).collect(),
+        named: rules.iter().flat_map(|rule| named_countries(&rule.policy)).collect(),
+        packs,
+        schema,
+        words,
+        blocs,
+        rules,
+        asks_origin,
+    })
+}
+
+/// Problems as they are found.
+struct Found<'a> {
+    root: &'a str,
+    problems: Vec<Problem>,
+}
+
+impl Found<'_> {
+    fn add(
+        &mut self,
+        file: &SourceFile,
+        offset: Option<usize>,
+        rule: Option<&str>,
+        message: String,
+        help: Option<String>,
+    ) {
+        let path =
+            if self.root.is_empty() { file.path.clone() } else { format!("{}/{}", self.root, file.path) };
+        let place = offset.map(|offset| line_and_column(&file.text, offset));
+        let problem = Problem { file: path, place, rule: rule.map(str::to_owned), message, help };
+        // The validator reports one mistake once for each kind of request; once is enough.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
+    }
+
+    fn toml(&mut self, file: &SourceFile, problem: TomlProblem) {
+        self.add(file, problem.offset, None, problem.message, None);
+    }
+
+    fn at_id(&mut self, file: &SourceFile, id: &str, message: String, help: Option<String>) {
+        let offset = file.text.rfind(&format!("@id(\"{id}\")"));
+        self.add(file, offset, Some(id), message, help);
+    }
+
+    fn cedar(&mut self, file: &SourceFile, rule: Option<&str>, error: &DetailedError) {
+        let offset = error.source_locations.first().map(|label| label.loc.start);
+        let label = error.source_locations.first().and_then(|label| label.label.clone());
+        let help = match (label, error.help.clone()) {
+            (Some(label), Some(help)) => Some(format!("{label}; {help}")),
+            (label, help) => label.or(help),
+        };
+        self.add(file, offset, rule, error.message.clone(), help);
+        for related in &error.related {
+            self.cedar(file, rule, related);
+        }
+    }
+}
+
+/// One-based line and column (in characters) of a byte offset.
+fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = text.get(..offset.min(text.len())).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
+    (line, column)
+}
+
+fn read_schema(file: &SourceFile, found: &mut Found) -> Option<(Schema, Words)> {
+    let fragment = match SchemaFragment::from_cedarschema_str(&file.text) {
+        Ok((fragment, _warnings)) => fragment,
+        Err(error) => {
+            found.cedar(file, None, &DetailedError::from(&error));
+            return None;
+        }
+    };
+    let schema = match Schema::from_schema_fragments([fragment.clone()]) {
+        Ok(schema) => schema,
+        Err(error) => {
+            found.cedar(file, None, &DetailedError::from(&error));
+            return None;
+        }
+    };
+    let json = match fragment.to_json_value() {
+        Ok(json) => json,
+        Err(error) => {
+            found.cedar(file, None, &DetailedError::from(&error));
+            return None;
+        }
+    };
+    let words = |entity: &str| -> Vec<String> {
+        // The first part of the pointer is the namespace, which has no name.
+        let values = json.pointer(&format!("//entityTypes/{entity}/enum")).and_then(|value| value.as_array());
+        values.into_iter().flatten().filter_map(|word| word.as_str()).map(str::to_owned).collect()
+    };
+    let countries: BTreeSet<String> = words("Country").into_iter().collect();
+    if countries != Country::all().map(|country| country.code().to_owned()).collect() {
+        let message =
+            "the enumeration Country must hold every code of ISO 3166-1 and nothing else".to_owned();
+        found.add(file, file.text.find("entity Country"), None, message, None);
+    }
+    let classes: BTreeSet<String> = words("Class").into_iter().collect();
+    if classes != CLASSES.iter().map(|class| (*class).to_owned()).collect() {
+        let message =
+            "the enumeration Class must hold every data class of this version and nothing else".to_owned();
+        found.add(file, file.text.find("entity Class"), None, message, None);
+    }
+    let words = Words {
+        mechanisms: words("Mechanism").into_iter().map(Arc::from).collect(),
+        certs: words("Cert").into_iter().collect(),
+        sectors: words("Sector").into_iter().collect(),
+        blocs: words("Bloc").into_iter().collect(),
+    };
+    Some((schema, words))
+}
+
+fn check_blocs(file: &SourceFile, blocs: &[Bloc], words: &Words, found: &mut Found) {
+    let listed: BTreeSet<String> = blocs.iter().map(|bloc| bloc.name.clone()).collect();
+    for name in listed.difference(&words.blocs) {
+        let message = format!("bloc `{name}` is not in the schema's enumeration Bloc");
+        found.add(file, file.text.find(&format!("\"{name}\"")), None, message, None);
+    }
+    for name in words.blocs.difference(&listed) {
+        let message = format!("the schema's bloc `{name}` has no list of members");
+        found.add(file, None, None, message, None);
+    }
+}
+
+/// The policies of one file in the order of their text.
+fn read_policies(file: &SourceFile, found: &mut Found) -> Vec<Policy> {
+    let set = match PolicySet::from_str(&file.text) {
+        Ok(set) => set,
+        Err(errors) => {
+            found.cedar(file, None, &DetailedError::from(&errors));
+            return Vec::new();
+        }
+    };
+    if set.templates().next().is_some() {
+        let message = "templates are not supported: nothing would ever link them".to_owned();
+        found.add(file, file.text.find('?'), None, message, Some("write the rule out".to_owned()));
+    }
+    let mut policies: Vec<Policy> = set.policies().cloned().collect();
+    // The parser names them policy0, policy1, ... in order.
+    policies.sort_by_key(|policy| {
+        let id = policy.id().to_string();
+        id.trim_start_matches("policy").parse::<usize>().unwrap_or(usize::MAX)
+    });
+    policies
+}
+
+const ANNOTATIONS: [&str; 7] = ["law", "article", "effective", "status", "confidence", "explain", "remedy"];
+const STATUSES: [&str; 5] = ["in_force", "future", "draft", "abeyance", "not_commenced"];
+const CONFIDENCES: [&str; 3] = ["high", "medium", "low"];
+const GATES: [&str; 6] = ["Store", "Replicate", "Relocate", "Read", "Transfer", "AtRest"];
+
+/// Reads the annotations and the role of one policy, and gives it its id.
+fn read_rule(policy: Policy, pack: &str, file: &SourceFile, found: &mut Found) -> Option<CompiledRule> {
+    let before = found.problems.len();
+    let Some(id) = policy.annotation("id").filter(|id| valid_id(id)).map(str::to_owned) else {
+        let head: String = policy.to_string().trim_start().chars().take(60).collect();
+        let message = format!("a rule has no usable @id: {}", head.replace('\n', " "));
+        let help = "add @id(\"...\") of A-Z, a-z, 0-9, `-`, `_` and `.`, for example @id(\"CN-CSL-39\")";
+        found.add(file, None, None, message, Some(help.to_owned()));
+        return None;
+    };
+    let mut words: BTreeMap<&str, Arc<str>> = BTreeMap::new();
+    for name in ANNOTATIONS {
+        match policy.annotation(name).filter(|text| !text.trim().is_empty()) {
+            Some(text) => {
+                words.insert(name, text.into());
+            }
+            None => found.at_id(
+                file,
+                &id,
+                format!("the rule has no @{name}"),
+                Some(format!("every rule needs @id and @{}", ANNOTATIONS.join(", @"))),
+            ),
+        }
+    }
+    for (name, allowed) in [("status", &STATUSES[..]), ("confidence", &CONFIDENCES[..])] {
+        if let Some(word) = words.get(name).filter(|word| !allowed.contains(&&***word)) {
+            let message = format!("@{name} is `{word}`");
+            found.at_id(file, &id, message, Some(format!("use one of {}", allowed.join(", "))));
+        }
+    }
+    let in_force = matches!(words.get("status").map(|s| &**s), Some("in_force" | "future"));
+    let effective = words.get("effective").and_then(|date| {
+        let moment = moment(date);
+        if moment.is_none() {
+            found.at_id(
+                file,
+                &id,
+                format!("@effective is `{date}`"),
+                Some("use a date, 2026-11-22".to_owned()),
+            );
+        }
+        moment
+    });
+    let role = read_role(&policy, &id, pack, file, found);
+    if found.problems.len() > before {
+        return None;
+    }
+    let word = |name: &str| words.get(name).cloned().unwrap_or_else(|| "".into());
+    let rule = Rule {
+        id: id.as_str().into(),
+        law: word("law"),
+        article: word("article"),
+        explain: word("explain"),
+        remedy: word("remedy"),
+        confidence: word("confidence"),
+        pack: pack.into(),
+    };
+    Some(CompiledRule {
+        rule: Arc::new(rule),
+        policy: policy.new_id(PolicyId::new(&id)),
+        effective: effective.filter(|_| in_force),
+        role: role?,
+    })
+}
+
+fn valid_id(id: &str) -> bool {
+    (1..=80).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+/// Tells gates from duties, and refuses what would be neither or both.
+fn read_role(policy: &Policy, id: &str, pack: &str, file: &SourceFile, found: &mut Found) -> Option<Role> {
+    let actions: Vec<String> = match policy.action_constraint() {
+        ActionConstraint::Any => Vec::new(),
+        ActionConstraint::Eq(action) => vec![action.id().unescaped().to_owned()],
+        ActionConstraint::In(actions) => actions.iter().map(|a| a.id().unescaped().to_owned()).collect(),
+    };
+    let obligation = policy.annotation("obligation");
+    let permits = policy.effect() == Effect::Permit;
+    let mut refuse = |message: String, help: &str| {
+        found.at_id(file, id, message, Some(help.to_owned()));
+        None
+    };
+    if actions == ["Oblige"] {
+        let Some(text) = obligation else {
+            return refuse(
+                "a rule on Oblige has no @obligation".to_owned(),
+                "say what is due, for example @obligation(\"copy-in:RU\")",
+            );
+        };
+        if !permits {
+            return refuse("a rule on Oblige must be a permit".to_owned(), "each satisfied permit is a duty");
+        }
+        if !valid_obligation(text) {
+            return refuse(
+                format!("@obligation is `{text}`"),
+                "use copy-in:<country>, retain:<ISO 8601 duration>, retain-record:<duration> or record:<word>",
+            );
+        }
+        return Some(Role::Duty(Obligation(text.into())));
+    }
+    if actions.is_empty() || !actions.iter().all(|action| GATES.contains(&action.as_str())) {
+        return refuse(
+            "a rule must name the actions that it is about".to_owned(),
+            "write `action in Action::\"Transfer\"` (or AtRest, Store, Replicate, Relocate, Read), or `action == Action::\"Oblige\"`",
+        );
+    }
+    if obligation.is_some() {
+        return refuse(
+            "@obligation stands on a rule that is not about Oblige".to_owned(),
+            "split the rule in two",
+        );
+    }
+    if permits && pack != BASE {
+        return refuse(
+            "only the base pack may permit transfers: a permit of one law would stand in for the ground of another"
+                .to_owned(),
+            "write `forbid (...) when { ... } unless { the ground }`",
+        );
+    }
+    Some(Role::Gate)
+}
+
+/// `copy-in:RU`, `retain:P6M`, `retain-record:P3Y`, `record:notice`.
+fn valid_obligation(text: &str) -> bool {
+    let Some((verb, object)) = text.split_once(':') else { return false };
+    match verb {
+        "copy-in" => object.parse::<Country>().is_ok(),
+        "retain" | "retain-record" => object.starts_with('P') && object.parse::<jiff::Span>().is_ok(),
+        "record" => {
+            (1..=40).contains(&object.len())
+                && object.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+        }
+        _ => false,
+    }
+}
+
+fn validate(schema: &Schema, set: &PolicySet, origin: &BTreeMap<String, &SourceFile>, found: &mut Found) {
+    let result = Validator::new(schema.clone()).validate_with_level(set, ValidationMode::Strict, 1);
+    let mut report = |id: &PolicyId, error: DetailedError| {
+        let id: &str = id.as_ref();
+        if let Some(file) = origin.get(id) {
+            found.cedar(file, Some(id), &error);
+        }
+    };
+    for error in result.validation_errors() {
+        report(error.policy_id(), DetailedError::from(error));
+    }
+    for warning in result.validation_warnings() {
+        report(warning.policy_id(), DetailedError::from(warning));
+    }
+}
+
+fn named_countries(policy: &Policy) -> Vec<Country> {
+    let is_country = |uid: &EntityUid| uid.type_name().basename() == "Country";
+    let literals = policy.entity_literals();
+    literals
+        .iter()
+        .filter(|uid| is_country(uid))
+        .filter_map(|uid| uid.id().unescaped().parse().ok())
+        .collect()
+}
+
+/// SHA-256 over every file that can change an answer, each with its path and length.
+fn hash(sources: &Sources) -> PolicyHash {
+    let mut context = digest::Context::new(&digest::SHA256);
+    let packs = sources.packs.iter().flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies));
+    for file in [&sources.schema, &sources.blocs].into_iter().chain(packs) {
+        for part in [&file.path, &file.text] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+    }
+    PolicyHash(hex::encode(context.finish()).into())
+}

@@ -1,0 +1,128 @@
+//! The engine: the current snapshot, asked by every request and swapped as a whole.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arc_swap::{ArcSwap, Guard};
+
+use super::compiled::{Compiled, compile};
+use super::decision::Decision;
+use super::snapshot::{Setting, Snapshot};
+use super::{PackSource, PolicyError, PolicyHash, Question};
+use crate::config;
+use crate::locations::LocationFacts;
+
+/// Seconds since the Unix epoch.
+type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
+
+/// Answers where objects may rest and be read.
+pub struct Engine {
+    current: ArcSwap<Snapshot>,
+    /// Held while a snapshot is made because time has passed, so that it is made once.
+    turning: Mutex<()>,
+    clock: Clock,
+}
+
+impl Engine {
+    /// Loads the packs and ties them to the configuration. On any problem there is no engine.
+    pub fn load(
+        source: PackSource,
+        locations: Vec<Arc<LocationFacts>>,
+        operator: &config::Operator,
+        mechanisms: &[config::Mechanism],
+    ) -> Result<Engine, PolicyError> {
+        Engine::load_with_clock(source, locations, operator, mechanisms, Box::new(system_clock))
+    }
+
+    /// As [`Engine::load`], at the times that `clock` tells (seconds since the Unix epoch).
+    pub fn load_with_clock(
+        source: PackSource,
+        locations: Vec<Arc<LocationFacts>>,
+        operator: &config::Operator,
+        mechanisms: &[config::Mechanism],
+        clock: Clock,
+    ) -> Result<Engine, PolicyError> {
+        let first = build(&source, locations, operator, mechanisms, clock())?;
+        Ok(Engine { current: ArcSwap::from_pointee(first), turning: Mutex::new(()), clock })
+    }
+
+    /// Loads anew. The new policies answer from the moment this returns; on any problem the old ones stay, whole.
+    /// Returns the hash of the policy set that now answers.
+    pub fn reload(
+        &self,
+        source: PackSource,
+        locations: Vec<Arc<LocationFacts>>,
+        operator: &config::Operator,
+        mechanisms: &[config::Mechanism],
+    ) -> Result<PolicyHash, PolicyError> {
+        let next = build(&source, locations, operator, mechanisms, (self.clock)())?;
+        let hash = next.compiled.hash.clone();
+        let _turn = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
+        self.current.store(Arc::new(next));
+        Ok(hash)
+    }
+
+    /// Answers for all locations at once, or for the reader.
+    pub fn decide(&self, question: &Question<'_>) -> Result<Arc<Decision>, PolicyError> {
+        let snapshot = self.snapshot()?;
+        snapshot.answer(snapshot.key(question))
+    }
+
+    /// As [`Engine::decide`], never from memory: for checks of the memory itself.
+    pub fn decide_anew(&self, question: &Question<'_>) -> Result<Decision, PolicyError> {
+        let snapshot = self.snapshot()?;
+        snapshot.evaluate(snapshot.key(question))
+    }
+
+    /// Hash of the policy set that answers now.
+    pub fn policy(&self) -> PolicyHash {
+        self.current.load().compiled.hash.clone()
+    }
+
+    /// The policy set that answers now.
+    pub fn compiled(&self) -> Arc<Compiled> {
+        Arc::clone(&self.current.load().compiled)
+    }
+
+    pub(super) fn setting(&self) -> Arc<Setting> {
+        Arc::clone(&self.current.load().setting)
+    }
+
+    pub(super) fn now(&self) -> i64 {
+        (self.clock)()
+    }
+
+    /// The snapshot for this moment; a new one when a mechanism, a membership or a rule changed by date.
+    fn snapshot(&self) -> Result<Guard<Arc<Snapshot>>, PolicyError> {
+        let now = (self.clock)();
+        let snapshot = self.current.load();
+        if snapshot.is_valid_at(now) {
+            return Ok(snapshot);
+        }
+        let _turn = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
+        let snapshot = self.current.load();
+        if !snapshot.is_valid_at(now) {
+            let next = Snapshot::new(Arc::clone(&snapshot.compiled), Arc::clone(&snapshot.setting), now)?;
+            self.current.store(Arc::new(next));
+        }
+        Ok(self.current.load())
+    }
+}
+
+fn build(
+    source: &PackSource,
+    locations: Vec<Arc<LocationFacts>>,
+    operator: &config::Operator,
+    mechanisms: &[config::Mechanism],
+    now: i64,
+) -> Result<Snapshot, PolicyError> {
+    let compiled = compile(&source.read()?).map_err(PolicyError::Invalid)?;
+    let setting =
+        Setting { locations: locations.into(), operator: operator.clone(), mechanisms: mechanisms.to_vec() };
+    Snapshot::new(Arc::new(compiled), Arc::new(setting), now)
+}
+
+fn system_clock() -> i64 {
+    // Before 1970 no rule is in force, which refuses everything.
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(i64::MIN, |since| since.as_secs() as i64)
+}

@@ -1,0 +1,289 @@
+//! Where pack files come from: the binary itself, or a folder that replaces them all.
+//!
+//! This module reads files and knows the folder layout; it does not look inside them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::PolicyError;
+use crate::config;
+
+/// The name of the pack that is always loaded: it holds the only permits.
+pub const BASE: &str = "base";
+
+const SCHEMA: &str = "schema.cedarschema";
+const BLOCS: &str = "blocs.toml";
+const MAX_FILE_BYTES: u64 = 1 << 20;
+const MAX_FILES: usize = 2000;
+
+/// Which packs to load, and from where.
+#[derive(Debug, Clone, Default)]
+pub struct PackSource {
+    /// `None`: the packs in the binary.
+    pub directory: Option<PathBuf>,
+    /// Names of packs; all when empty. The base pack is always among them.
+    pub packs: Vec<String>,
+}
+
+impl PackSource {
+    /// All packs that are shipped with this version.
+    pub fn embedded() -> PackSource {
+        PackSource::default()
+    }
+
+    /// All packs of a folder.
+    pub fn directory(path: impl Into<PathBuf>) -> PackSource {
+        PackSource { directory: Some(path.into()), packs: Vec::new() }
+    }
+
+    /// Reads every file of the chosen packs.
+    pub fn read(&self) -> Result<Sources, PolicyError> {
+        let files = match &self.directory {
+            None => EMBEDDED.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect(),
+            Some(directory) => read_directory(directory)?,
+        };
+        let root = self.directory.as_deref().map_or_else(String::new, |d| d.display().to_string());
+        Sources::arrange(root, files)?.choose(&self.packs)
+    }
+}
+
+impl From<&config::Policy> for PackSource {
+    fn from(policy: &config::Policy) -> PackSource {
+        PackSource { directory: policy.directory.clone(), packs: policy.packs.clone() }
+    }
+}
+
+/// One file, with its path relative to the policy folder.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    pub path: String,
+    pub text: String,
+}
+
+/// The files of one pack.
+#[derive(Debug, Clone)]
+pub struct PackFiles {
+    pub name: String,
+    pub manifest: SourceFile,
+    /// In the order of their names, which is the order of the rules in answers.
+    pub policies: Vec<SourceFile>,
+    pub cases: Option<SourceFile>,
+}
+
+/// Everything that a policy set is made of. The base pack comes first.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// The folder that paths are relative to; empty for the binary's own.
+    pub root: String,
+    pub schema: SourceFile,
+    pub blocs: SourceFile,
+    pub packs: Vec<PackFiles>,
+}
+
+impl Sources {
+    /// Sorts files by the place that the layout gives them. A file without a place is an error: a misspelt
+    /// `.cedar` must not quietly take a prohibition away.
+    pub fn arrange(root: String, files: BTreeMap<String, String>) -> Result<Sources, PolicyError> {
+        let layout = |path: &str, message: &str| PolicyError::Layout {
+            path: if root.is_empty() { path.to_owned() } else { format!("{root}/{path}") },
+            message: message.to_owned(),
+        };
+        let (mut schema, mut blocs) = (None, None);
+        let mut packs: BTreeMap<String, (Option<SourceFile>, Vec<SourceFile>, Option<SourceFile>)> =
+            BTreeMap::new();
+        for (path, text) in files {
+            let file = SourceFile { path: path.clone(), text };
+            match path.split_once('/') {
+                None if path == SCHEMA => schema = Some(file),
+                None if path == BLOCS => blocs = Some(file),
+                Some((pack, name)) if !name.contains('/') => {
+                    let slot = packs.entry(pack.to_owned()).or_default();
+                    match name {
+                        "pack.toml" => slot.0 = Some(file),
+                        "cases.toml" => slot.2 = Some(file),
+                        _ if name.ends_with(".cedar") => slot.1.push(file),
+                        _ => return Err(layout(&path, UNEXPECTED)),
+                    }
+                }
+                _ => return Err(layout(&path, UNEXPECTED)),
+            }
+        }
+        let mut arranged = Vec::with_capacity(packs.len());
+        for (name, (manifest, policies, cases)) in packs {
+            let Some(manifest) = manifest else {
+                return Err(layout(&name, "the pack has no pack.toml"));
+            };
+            if policies.is_empty() {
+                return Err(layout(&name, "the pack has no .cedar file"));
+            }
+            arranged.push(PackFiles { name, manifest, policies, cases });
+        }
+        arranged.sort_by_key(|pack| pack.name != BASE);
+        if arranged.first().is_none_or(|pack| pack.name != BASE) {
+            return Err(layout(BASE, "there is no base pack, so nothing could ever be allowed"));
+        }
+        Ok(Sources {
+            schema: schema.ok_or_else(|| layout(SCHEMA, "the policy folder has no schema"))?,
+            blocs: blocs.ok_or_else(|| layout(BLOCS, "the policy folder has no list of country groups"))?,
+            packs: arranged,
+            root,
+        })
+    }
+
+    fn choose(mut self, names: &[String]) -> Result<Sources, PolicyError> {
+        for name in names {
+            if !self.packs.iter().any(|pack| pack.name == *name) {
+                let known: Vec<_> = self.packs.iter().map(|pack| pack.name.as_str()).collect();
+                return Err(PolicyError::Layout {
+                    path: name.clone(),
+                    message: format!("there is no such pack; there are {}", known.join(", ")),
+                });
+            }
+        }
+        if !names.is_empty() {
+            self.packs.retain(|pack| pack.name == BASE || names.contains(&pack.name));
+        }
+        Ok(self)
+    }
+}
+
+const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml and one folder a pack with pack.toml, \
+     *.cedar and cases.toml (and *.md)";
+
+fn read_directory(root: &Path) -> Result<BTreeMap<String, String>, PolicyError> {
+    let mut files = BTreeMap::new();
+    for (name, path, folder) in entries(root)? {
+        if !folder {
+            read_into(&mut files, name, &path)?;
+            continue;
+        }
+        for (inner, path, folder) in entries(&path)? {
+            if folder {
+                return Err(PolicyError::Layout {
+                    path: path.display().to_string(),
+                    message: UNEXPECTED.to_owned(),
+                });
+            }
+            read_into(&mut files, format!("{name}/{inner}"), &path)?;
+        }
+    }
+    Ok(files)
+}
+
+/// Entries of a folder, without hidden files and Markdown.
+fn entries(folder: &Path) -> Result<Vec<(String, PathBuf, bool)>, PolicyError> {
+    let failed = |source| PolicyError::Read { path: folder.display().to_string(), source };
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()).map(str::to_owned) else {
+            return Err(PolicyError::Layout {
+                path: path.display().to_string(),
+                message: "the name is not UTF-8".to_owned(),
+            });
+        };
+        if !name.starts_with('.') && !name.ends_with(".md") {
+            let is_folder = path.is_dir();
+            found.push((name, path, is_folder));
+        }
+        if found.len() > MAX_FILES {
+            return Err(PolicyError::Layout {
+                path: folder.display().to_string(),
+                message: format!("more than {MAX_FILES} entries"),
+            });
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn read_into(files: &mut BTreeMap<String, String>, name: String, path: &Path) -> Result<(), PolicyError> {
+    let failed = |source| PolicyError::Read { path: path.display().to_string(), source };
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > MAX_FILE_BYTES || files.len() >= MAX_FILES {
+        return Err(PolicyError::Layout {
+            path: path.display().to_string(),
+            message: format!("larger than {MAX_FILE_BYTES} bytes, or more than {MAX_FILES} files"),
+        });
+    }
+    files.insert(name, std::fs::read_to_string(path).map_err(failed)?);
+    Ok(())
+}
+
+macro_rules! embed {
+    ($($path:literal),* $(,)?) => {
+        /// Every file below `policies/`, by its path there.
+        const EMBEDDED: &[(&str, &str)] =
+            &[$(($path, include_str!(concat!("../../policies/", $path)))),*];
+    };
+}
+
+embed! {
+    "schema.cedarschema",
+    "blocs.toml",
+    "base/pack.toml",
+    "base/10-base.cedar",
+    "base/cases.toml",
+    "cn/pack.toml",
+    "cn/10-primary-copy.cedar",
+    "cn/20-export.cedar",
+    "cn/30-sectors.cedar",
+    "cn/90-duties.cedar",
+    "cn/cases.toml",
+    "eu/pack.toml",
+    "eu/10-chapter-v.cedar",
+    "eu/cases.toml",
+    "ru/pack.toml",
+    "ru/10-residency.cedar",
+    "ru/90-duties.cedar",
+    "ru/cases.toml",
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shipped() -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")
+    }
+
+    #[test]
+    fn every_file_below_policies_is_in_the_binary() {
+        let on_disk = read_directory(&shipped()).unwrap();
+        let embedded: BTreeMap<String, String> =
+            EMBEDDED.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
+        assert_eq!(on_disk, embedded);
+    }
+
+    #[test]
+    fn a_file_with_a_misspelt_suffix_is_an_error_and_not_a_lost_rule() {
+        let mut files = read_directory(&shipped()).unwrap();
+        let text = files.remove("ru/10-residency.cedar").unwrap();
+        files.insert("ru/10-residency.ceder".to_owned(), text);
+        let error = Sources::arrange(String::new(), files).unwrap_err();
+        assert!(error.to_string().contains("ru/10-residency.ceder"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_without_base_pack_schema_or_blocs_is_refused() {
+        for missing in ["base/", "schema", "blocs", "cn/pack.toml", "eu/10"] {
+            let mut files = read_directory(&shipped()).unwrap();
+            files.retain(|path, _| !path.starts_with(missing));
+            assert!(Sources::arrange(String::new(), files).is_err(), "{missing}");
+        }
+    }
+
+    #[test]
+    fn choosing_packs_keeps_the_base_pack_and_refuses_unknown_names() {
+        let chosen = PackSource { directory: None, packs: vec!["cn".to_owned()] }.read().unwrap();
+        assert_eq!(chosen.packs.iter().map(|p| p.name.as_str()).collect::<Vec<_>>(), ["base", "cn"]);
+        let error = PackSource { directory: None, packs: vec!["xx".to_owned()] }.read().unwrap_err();
+        assert!(error.to_string().contains("base, cn, eu, ru"), "{error}");
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_a_clear_error() {
+        let error = PackSource::directory("/nonexistent/policies").read().unwrap_err();
+        assert!(error.to_string().contains("/nonexistent/policies"), "{error}");
+    }
+}
