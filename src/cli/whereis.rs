@@ -64,7 +64,8 @@ impl Where {
         let catalogue = SqliteCatalogue::open_read_only(&config.data)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let found = runtime.block_on(async {
-            let Some(placement) = catalogue.find(catalogue.object_handle(bucket.as_str(), key.as_str())).await? else {
+            let handle = catalogue.object_handle(bucket.as_str(), key.as_str());
+            let Some(placement) = catalogue.find(handle).await? else {
                 return Ok::<_, CommandError>(None);
             };
             let history = catalogue.history(placement.object, HISTORY).await?;
@@ -151,11 +152,11 @@ impl Line {
         let HistoryLine { receipt, entry } = line;
         Line {
             time: time(entry.time),
-            event: entry.event.name().to_owned(),
+            event: entry.event.word().to_owned(),
             from: entry.from.iter().map(|place| format!("{} ({})", place.location, place.country)).collect(),
             to: entry.to.iter().map(|place| format!("{} ({})", place.location, place.country)).collect(),
-            effect: entry.decision.effect,
-            rules: entry.decision.rules,
+            effect: entry.effect,
+            rules: entry.rules,
             receipt: receipt.to_string(),
         }
     }

@@ -42,7 +42,7 @@ impl Stage<Request<Body>> for Authenticate {
 }
 
 impl KeyStore for super::apps::Apps {
-    fn secret(&self, access_key_id: &str) -> Option<(AppId, Secret)> {
-        self.by_access_key(access_key_id).map(|app| (app.id.clone(), app.secret.clone()))
+    fn secret(&self, access_key_id: &str) -> Option<(&AppId, &Secret)> {
+        self.by_access_key(access_key_id).map(|app| (&app.id, &app.secret))
     }
 }

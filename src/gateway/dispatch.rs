@@ -51,6 +51,9 @@ impl Service<Call> for Dispatch {
 
 async fn answer(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     use Operation as Op;
+    if !call.target.operation.access().is_read_only() {
+        gateway.require_log()?;
+    }
     match call.target.operation {
         Op::ListBuckets => buckets::list(gateway, call).await,
         Op::CreateBucket => buckets::create(gateway, call).await,

@@ -9,11 +9,13 @@ use crate::locations::LocationError;
 use crate::names::NameError;
 use crate::policy::PolicyError;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::operation::OperationError;
+use crate::s3::operation::OpError;
 use crate::s3::payload::PayloadError;
 use crate::s3::sigv4::SigError;
 use crate::s3::token::TokenError;
-use crate::s3::xml::XmlError;
+use crate::s3::xml::{AnswerError, XmlError};
+use crate::s3::listing::ListError;
+use crate::s3::checksum::ChecksumError;
 
 /// Whose doing a failure is: it sets the log level, and the `blame` label of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,7 +94,13 @@ macro_rules! client_errors {
         }
     )*};
 }
-client_errors!(SigError, OperationError, PayloadError, XmlError, TokenError, LabelError);
+client_errors!(SigError, OpError, PayloadError, ChecksumError, XmlError, AnswerError, ListError, TokenError);
+
+impl From<LabelError> for Failure {
+    fn from(error: LabelError) -> Self {
+        Failure::client(Code::InvalidTag, format!("The object's labels cannot be read: {error}."))
+    }
+}
 
 impl From<NameError> for Failure {
     fn from(error: NameError) -> Self {

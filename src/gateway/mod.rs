@@ -19,19 +19,20 @@ pub mod trace;
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::catalogue::sqlite::SqliteCatalogue;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::geo::Geo;
 use crate::label::sources::Labeller;
-use crate::locations::registry::Locations;
-use crate::log::publisher_health::PublisherHealth;
+use crate::body::BoxError;
+use crate::locations::registry::{self, Locations};
+use crate::log::{EntryDraft, Event};
+use crate::log::tiles::{LogState, Status};
 use crate::names::{Country, LocationId};
 use crate::placement::intents::LiveIntents;
 use crate::placement::keylock::KeyLocks;
-use crate::policy::Engine;
+use crate::policy::{Engine, PackSource, PolicyHash};
 use crate::s3::operation::VirtualHosts;
 use crate::s3::sigv4::Verifier;
 use crate::s3::token::Tokens;
@@ -57,12 +58,12 @@ pub struct Gateway {
     pub geo: Geo,
     pub labeller: Labeller,
     pub engine: Engine,
-    pub catalogue: Arc<SqliteCatalogue>,
+    pub catalogue: Arc<dyn Catalogue>,
     pub locations: Locations,
     pub tokens: Tokens,
     pub key_locks: Arc<KeyLocks>,
     pub live_intents: Arc<LiveIntents>,
-    pub log: PublisherHealth,
+    pub log: watch::Receiver<Status>,
     windows: Arc<Semaphore>,
 }
 
@@ -96,13 +97,55 @@ impl Gateway {
         if let Err(error) = self.catalogue.residues(1).await {
             problems.push(error.to_string());
         }
-        if let Some(problem) = self.log.problem() {
+        if let Some(problem) = self.log_problem() {
             problems.push(format!("the placement log is not being published: {problem}"));
         }
         if !self.locations.ids().any(|id| self.locations.is_healthy(id)) {
             problems.push("no location is healthy".to_owned());
         }
         if problems.is_empty() { Ok(()) } else { Err(problems) }
+    }
+
+    /// Why some log is not being published.
+    fn log_problem(&self) -> Option<String> {
+        self.log.borrow().values().find_map(|state| match state {
+            LogState::Published(_) => None,
+            LogState::Delayed(error) | LogState::Refused(error) => Some(error.to_string()),
+        })
+    }
+
+    /// A log that may never be signed again must not grow either: what cannot be proved is not acknowledged.
+    pub fn require_log(&self) -> Result<(), Failure> {
+        let refused = self.log.borrow().values().find_map(|state| match state {
+            LogState::Refused(error) => Some(error.to_string()),
+            LogState::Published(_) | LogState::Delayed(_) => None,
+        });
+        match refused {
+            None => Ok(()),
+            Some(problem) => Err(Failure::unavailable(
+                Blame::Gateway,
+                "The placement log cannot be continued. Nothing is stored until the operator has restored it.",
+                problem,
+            )),
+        }
+    }
+
+    /// Reads the policies anew, all or nothing, and logs which set is in force now.
+    pub async fn reload_policies(&self) -> Result<PolicyHash, BoxError> {
+        let config = &self.config;
+        let locations = config.locations.iter().map(registry::facts).collect();
+        let source = PackSource::from(&config.policy);
+        let hash = self.engine.reload(source, locations, &config.operator, &config.mechanisms)?;
+        self.record_policy(&hash).await?;
+        Ok(hash)
+    }
+
+    /// Logs that a policy set took effect.
+    pub async fn record_policy(&self, hash: &PolicyHash) -> Result<(), BoxError> {
+        let mut draft = EntryDraft::new(Event::Policy, self.config.node.country);
+        draft.decision.policy = hash.0.to_string();
+        self.catalogue.record_event(draft).await?;
+        Ok(())
     }
 
     /// Brings the gauges up to date before they are read.
@@ -117,7 +160,12 @@ impl Gateway {
         if let Ok(intents) = self.catalogue.open_intents().await {
             self.metrics.open_intents.set(intents.len() as i64);
         }
-        self.metrics.log_healthy.set(i64::from(self.log.problem().is_none()));
-        self.metrics.log_entries.set(self.catalogue.log_size());
+        self.metrics.log_healthy.set(i64::from(self.log_problem().is_none()));
+        let status = self.log.borrow().clone();
+        let published = status.values().map(|state| match state {
+            LogState::Published(size) => *size,
+            LogState::Delayed(_) | LogState::Refused(_) => 0,
+        });
+        self.metrics.log_entries.set(published.sum());
     }
 }

@@ -44,6 +44,17 @@ pub struct ConnectionLimits {
     pub shutdown_timeout: Duration,
 }
 
+impl ConnectionLimits {
+    pub fn of(config: &config::Gateway) -> Self {
+        ConnectionLimits {
+            header_timeout: Duration::from_secs(config.header_timeout_seconds),
+            idle_timeout: config.idle_timeout(),
+            max_header_bytes: config.max_header_bytes,
+            shutdown_timeout: Duration::from_secs(config.shutdown_timeout_seconds),
+        }
+    }
+}
+
 /// A bound listener, not yet serving.
 pub struct Server {
     listener: TcpListener,

@@ -53,14 +53,14 @@ impl Running {
         let gateway = Arc::new(Gateway {
             metrics: Arc::new(Metrics::new()),
             apps,
-            verifier: Verifier::new(),
+            verifier: Verifier::default(),
             regions: ordered(&config.gateway.region, regions),
             hosts: VirtualHosts::new(&config.gateway.domains),
             geo,
             labeller,
             engine,
             tokens: Tokens::new(&catalogue.keys().token_key()),
-            catalogue,
+            catalogue: catalogue.clone(),
             locations,
             key_locks: Arc::default(),
             live_intents: Arc::default(),
@@ -71,6 +71,7 @@ impl Running {
         if tokio::time::timeout(SETTLE_AT_START, settle::sweep(&gateway)).await.is_err() {
             tracing::warn!("some writes that were open could not be settled yet; trying on");
         }
+        gateway.record_policy(&gateway.engine.policy()).await?;
         let (stop, stopped) = watch::channel(false);
         let sweeper = tokio::spawn(sweep(gateway.clone(), stopped));
         Ok(Running { gateway, publisher, stop, sweeper })

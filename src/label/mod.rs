@@ -68,6 +68,8 @@ pub enum Source {
     Geo,
     /// The source of a copy.
     Copy,
+    /// What an earlier upload of the same object turned out to hold.
+    Earlier,
     /// A content detector, by id.
     Detector(String),
 }
@@ -87,6 +89,26 @@ impl Labels {
     /// Nobody and nothing said what the object holds.
     pub fn is_unlabelled(&self) -> bool {
         self.classes.is_empty()
+    }
+}
+
+/// `personal.health: object tag` and the like, for people.
+impl fmt::Display for Evidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.label {
+            Label::Class(class) => write!(f, "{class}")?,
+            Label::Subject(country) => write!(f, "{country}")?,
+        }
+        match &self.source {
+            Source::Tag => f.write_str(" by the object's tags")?,
+            Source::Bucket => f.write_str(" by the bucket's LocationConstraint")?,
+            Source::Rule(id) => write!(f, " by rule {id}")?,
+            Source::Geo => f.write_str(" by the client's country")?,
+            Source::Copy => f.write_str(" by the copy's source")?,
+            Source::Earlier => f.write_str(" by an earlier upload")?,
+            Source::Detector(id) => write!(f, " by detector {id}")?,
+        }
+        if self.detail.is_empty() { Ok(()) } else { write!(f, ": {}", self.detail) }
     }
 }
 

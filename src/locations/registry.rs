@@ -62,7 +62,7 @@ impl Locations {
 
     /// Where an object may be stored: by permit alone.
     pub fn storing(&self, permit: &Permit) -> Result<&Location, Failure> {
-        self.location(permit.location())
+        self.location(&permit.location().id)
     }
 
     /// Where an object is read from: by permit alone.

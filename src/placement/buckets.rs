@@ -13,9 +13,12 @@ use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
 use crate::locations::Location;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::xml;
+use crate::s3::checksum::Subject;
+use crate::s3::xml::{self, BucketEntry, BucketList};
 
 const MAX_DOCUMENT: usize = 64 << 10;
+/// Most buckets in one answer (S3 API reference, ListBuckets).
+const MAX_BUCKETS: usize = 10_000;
 
 /// The bucket of a call, which must exist.
 pub async fn existing(gateway: &Gateway, call: &Call) -> Result<Bucket, Failure> {
@@ -30,9 +33,8 @@ pub async fn existing(gateway: &Gateway, call: &Call) -> Result<Bucket, Failure>
 /// CreateBucket. `LocationConstraint` names the home location, by its region or its id; without one the home is
 /// the location of the region that the request was signed for, as it is at S3.
 pub async fn create(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
-    let document = read_document(&mut call, MAX_DOCUMENT).await?;
-    let constraint = if document.is_empty() { None } else { xml::parse_location_constraint(&document)? };
-    let constraint = constraint.filter(|constraint| !constraint.is_empty());
+    let document = read_document(&mut call, MAX_DOCUMENT, Subject::Body).await?;
+    let constraint = xml::parse_create_bucket(&document, xml::Bound(MAX_DOCUMENT))?;
     let home = match &constraint {
         Some(named) => Some(gateway.locations.by_region_or_id(named).ok_or_else(|| {
             S3Error::new(
@@ -83,7 +85,7 @@ async fn create_at(location: &Location, call: &Call) -> Result<(), Failure> {
     // S3 wants the constraint to be the endpoint's own region, and none for us-east-1.
     let body = match location.facts.region.as_str() {
         "us-east-1" => Body::empty(),
-        region => Body::full(xml::write_create_bucket_configuration(region)),
+        region => Body::full(xml::create_bucket_configuration(region)),
     };
     let request = forward::request(Method::PUT, call.bucket()?, None, "", HeaderMap::new(), body)?;
     let response = location.call(request).await?;
@@ -133,7 +135,7 @@ pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
             status => return Err(declined(location, status)),
         }
         let document = response.into_body().collect_limited(1 << 20).await?;
-        if !xml::parse_list(&document)?.contents.is_empty() {
+        if !xml::parse_list(&document)?.entries.is_empty() {
             return Err(not_empty());
         }
     }
@@ -164,13 +166,13 @@ fn declined(location: &Location, status: StatusCode) -> Failure {
 /// GetBucketLocation.
 pub async fn location(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let bucket = existing(&gateway, &call).await?;
-    Ok(xml_response(xml::write_location_constraint(bucket.constraint.as_deref())))
+    Ok(xml_response(xml::location_constraint(bucket.constraint.as_deref())))
 }
 
 /// GetBucketVersioning: never enabled in this release, which an empty document says.
 pub async fn versioning(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     existing(&gateway, &call).await?;
-    Ok(xml_response(xml::write_versioning_disabled()))
+    Ok(xml_response(xml::versioning_configuration()))
 }
 
 /// ListBuckets: those that the app may use.
@@ -178,5 +180,27 @@ pub async fn list(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, F
     let mut buckets = gateway.catalogue.buckets().await?;
     buckets.retain(|bucket| bucket.name.parse().is_ok_and(|name| call.app.may_use(&name)));
     buckets.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(xml_response(xml::write_buckets(call.app.id.as_str(), &buckets)))
+    let query = &call.target.query;
+    let prefix = query.value("prefix").filter(|prefix| !prefix.is_empty());
+    let after = query.value("continuation-token").unwrap_or_default();
+    let most = match query.value("max-buckets") {
+        None => MAX_BUCKETS,
+        Some(text) => text.parse().ok().filter(|n| (1..=MAX_BUCKETS).contains(n)).ok_or_else(|| {
+            S3Error::new(Code::InvalidArgument, "max-buckets must be a whole number from 1 to 10000.")
+        })?,
+    };
+    buckets.retain(|bucket| bucket.name.as_str() > after && bucket.name.starts_with(prefix.unwrap_or_default()));
+    let next = (buckets.len() > most).then(|| buckets[most - 1].name.clone());
+    buckets.truncate(most);
+    let entries = buckets.iter().map(|bucket| BucketEntry {
+        name: &bucket.name,
+        created_at: bucket.created_at,
+        region: bucket.constraint.as_deref(),
+    });
+    Ok(xml_response(xml::list_buckets_result(&BucketList {
+        owner: call.app.id.as_str(),
+        buckets: entries.collect(),
+        prefix,
+        next_token: next.as_deref(),
+    })))
 }

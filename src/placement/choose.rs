@@ -1,5 +1,7 @@
 //! Chooses one of the allowed locations. Never outside the allowed set, whatever is down.
 
+use std::sync::Arc;
+
 use crate::gateway::Gateway;
 use crate::gateway::failure::{Blame, Failure};
 use crate::names::LocationId;
@@ -7,7 +9,7 @@ use crate::policy::{Decision, Permit};
 
 /// The bucket's home if it is allowed and healthy; else the first allowed and healthy one in the order of the
 /// configuration; else the first allowed one, which then answers for itself.
-pub fn choose(gateway: &Gateway, decision: &std::sync::Arc<Decision>, home: Option<&LocationId>) -> Result<Permit, Failure> {
+pub fn choose(gateway: &Gateway, decision: &Arc<Decision>, home: Option<&LocationId>) -> Result<Permit, Failure> {
     let allowed: Vec<&LocationId> =
         gateway.locations.ids().filter(|id| decision.permit(id).is_some()).collect();
     let healthy = |id: &&LocationId| gateway.locations.is_healthy(id);

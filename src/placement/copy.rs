@@ -19,8 +19,8 @@ use crate::label::{Coverage, Evidence, Label, Labels, Source};
 use crate::locations::{LocationError, PayloadHash};
 use crate::policy::Action;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::operation::{CopySource, parse_copy_source};
-use crate::s3::xml;
+use crate::s3::operation::{CopySource, encode};
+use crate::s3::xml::{self, Bound, CopyAnswer, ErrorDocument, Outcome};
 
 /// The result of a copy is a small document; locations may pad it with white space to keep the connection alive.
 const MAX_RESULT: usize = 1 << 20;
@@ -47,7 +47,7 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         return Err(refuse(&gateway, &call, &labels, &decision, home).await);
     }
     let permit = choose(&gateway, &decision, bucket.home.as_ref())?;
-    if *permit.location() != origin.location {
+    if permit.location().id != origin.location {
         return copy_across(&gateway, call, bucket, labels, &source, origin).await;
     }
 
@@ -68,9 +68,9 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         length: origin.size,
     };
     let location = gateway.locations.storing(&permit)?;
-    let intent = write.open_intent(&labels, &decision, &location.facts).await?;
+    let intent = write.open_intent(&labels, &permit).await?;
     let guard = gateway.key_locks.lock(handle).await;
-    let verdict = Verdict { labels, decision, intent, guard };
+    let verdict = Verdict { labels, permit: permit.clone(), intent, guard };
     if let Err(failure) = conditions.check(gateway.catalogue.find(handle).await?.as_ref()) {
         gateway.catalogue.drop_intent(verdict.intent.id()).await?;
         return Err(failure);
@@ -88,23 +88,25 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
     };
     let (parts, body) = response.into_parts();
     let document = body.collect_limited(MAX_RESULT).await?;
-    let result = if parts.status.is_success() { xml::parse_copy_result(&document).ok() } else { None };
     // A copy can fail after its 200 has been sent; then the document says so (S3 API reference, CopyObject).
-    let Some(result) = result else {
+    let result = match parts.status.is_success() {
+        true => xml::parse_copy_result(&document)?,
+        false => Outcome::Failed(ErrorDocument::default()),
+    };
+    let Outcome::Done(result) = result else {
         gateway.catalogue.drop_intent(verdict.intent.id()).await?;
         return Ok(Response::from_parts(parts, Body::full(document)));
     };
     let version = header_text(&parts.headers, "x-amz-version-id");
-    let recorded = write.record(verdict, &location.facts, result.etag, version).await?;
+    let recorded = write.record(verdict, result.etag, version).await?;
     Ok(answer_stored(Response::from_parts(parts, Body::full(document)), &recorded))
 }
 
 /// The source that the call names, which its app must be allowed to read, and where it rests.
 pub(super) async fn find_source(gateway: &Gateway, call: &Call) -> Result<(CopySource, Placement), Failure> {
-    let header = header_text(&call.parts.headers, "x-amz-copy-source")
-        .ok_or_else(|| S3Error::new(Code::InvalidArgument, "The x-amz-copy-source header is not text."))?;
-    let source = parse_copy_source(&header)?;
-    if source.version_id.is_some() {
+    let header = call.parts.headers.get("x-amz-copy-source").map_or(&b""[..], |value| value.as_bytes());
+    let source = CopySource::parse(header)?;
+    if source.version.is_some() {
         return Err(Failure::client(Code::NotImplemented, "Copying a version by its id is not implemented."));
     }
     if !call.app.may_use(&source.bucket) {
@@ -167,7 +169,11 @@ async fn copy_across(
     match store(gateway, Arc::new(call), bucket, labels, content).await? {
         Stored::Declined(response) => Ok(response),
         Stored::Recorded { recorded, .. } => {
-            let document = xml::write_copy_result(&recorded.placement.etag, recorded.placement.placed_at);
+            let document = xml::copy_result(&CopyAnswer {
+                etag: recorded.placement.etag.clone(),
+                last_modified: xml::iso8601(recorded.placement.placed_at),
+                rest: String::new(),
+            });
             Ok(answer_stored(super::xml_response(document), &recorded))
         }
     }
@@ -247,9 +253,9 @@ async fn destination_headers(
             return Err(Failure::client(Code::OperationAborted, "The tags of the copy source cannot be read."));
         }
         let document = response.into_body().collect_limited(MAX_RESULT).await?;
-        let tags = xml::parse_tagging(&document)?;
-        let text = xml::tagging_header(&tags);
-        if let Ok(value) = http::HeaderValue::from_str(&text) {
+        let tags = xml::parse_tagging(&document, Bound(MAX_RESULT))?;
+        let pairs = tags.iter().map(|tag| format!("{}={}", encode(&tag.key), encode(&tag.value)));
+        if let Ok(value) = http::HeaderValue::from_str(&pairs.collect::<Vec<_>>().join("&")) {
             headers.insert("x-amz-tagging", value);
         }
     }

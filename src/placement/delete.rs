@@ -16,7 +16,8 @@ use crate::label::Labels;
 use crate::log::{DecisionFacts, Event};
 use crate::names::ObjectKey;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::xml;
+use crate::s3::checksum::Subject;
+use crate::s3::xml::{self, DeleteEntry, DeleteFailure, DeleteOutcome, Deleted};
 
 /// Largest DeleteObjects document: 1000 keys of 1024 bytes, each escaped at worst.
 const MAX_DOCUMENT: usize = 8 << 20;
@@ -30,7 +31,7 @@ pub async fn delete_object(gateway: Arc<Gateway>, call: Call) -> Result<Response
     let headers = forward::onward_headers(&call.parts);
     let call = Arc::new(call);
     match delete_key(&gateway, &call, &key, headers).await? {
-        Deleted::Gone(receipt) => {
+        Removal::Gone(receipt) => {
             let mut response = Response::new(Body::empty());
             *response.status_mut() = StatusCode::NO_CONTENT;
             if let Some(receipt) = receipt {
@@ -38,56 +39,65 @@ pub async fn delete_object(gateway: Arc<Gateway>, call: Call) -> Result<Response
             }
             Ok(response)
         }
-        Deleted::Refused(response) => Ok(response),
+        Removal::Refused(response) => Ok(response),
     }
 }
 
 /// Deletes up to 1000 objects; each key has a result of its own.
 pub async fn delete_objects(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
     buckets::existing(&gateway, &call).await?;
-    let document = super::read_document(&mut call, MAX_DOCUMENT).await?;
-    let delete = xml::parse_delete(&document)?;
+    let document = super::read_document(&mut call, MAX_DOCUMENT, Subject::Body).await?;
+    let delete = xml::parse_delete(&document, xml::Bound(MAX_DOCUMENT))?;
     let call = Arc::new(call);
     let results = futures_util::stream::iter(delete.objects)
         .map(|object| {
             let gateway = gateway.clone();
             let call = call.clone();
             async move {
-                let result = delete_listed(&gateway, &call, &object.key, object.version_id.as_deref()).await;
-                (object.key, result)
+                let result = delete_listed(&gateway, &call, &object).await;
+                (object.key.as_str().to_owned(), result)
             }
         })
         .buffered(AT_ONCE)
         .collect::<Vec<_>>()
         .await;
-    let mut answer = xml::DeleteResult::default();
+    let mut answer = DeleteOutcome::default();
     for (key, result) in results {
         match result {
             Ok(()) if delete.quiet => {}
-            Ok(()) => answer.deleted.push(key),
-            Err(failure) => answer.errors.push(xml::DeleteError {
+            Ok(()) => answer.deleted.push(Deleted { key, ..Deleted::default() }),
+            Err(failure) => answer.failed.push(DeleteFailure {
                 key,
+                version: None,
                 code: failure.error.code.name().to_owned(),
                 message: failure.error.message.to_string(),
             }),
         }
     }
-    Ok(super::xml_response(xml::write_delete_result(&answer)))
+    Ok(super::xml_response(xml::delete_result(&answer)))
 }
 
 async fn delete_listed(
     gateway: &Arc<Gateway>,
     call: &Arc<Call>,
-    key: &str,
-    version: Option<&str>,
+    object: &DeleteEntry,
 ) -> Result<(), Failure> {
-    if version.is_some_and(|version| version != "null") {
+    if object.version.as_deref().is_some_and(|version| version != "null") {
         return Err(Failure::client(Code::NotImplemented, "Deleting a version by its id is not implemented."));
     }
-    let key: ObjectKey = key.parse()?;
-    match delete_key(gateway, call, &key, HeaderMap::new()).await? {
-        Deleted::Gone(_) => Ok(()),
-        Deleted::Refused(response) => Err(S3Error::new(
+    if object.last_modified.is_some() || object.size.is_some() {
+        let message = "Conditions on LastModifiedTime or Size are not implemented.";
+        return Err(Failure::client(Code::NotImplemented, message));
+    }
+    let mut headers = HeaderMap::new();
+    if let Some(etag) = &object.etag {
+        let value = http::HeaderValue::from_str(etag)
+            .map_err(|_| S3Error::new(Code::InvalidArgument, "An ETag of the document is not a header value."))?;
+        headers.insert(header::IF_MATCH, value);
+    }
+    match delete_key(gateway, call, &object.key, headers).await? {
+        Removal::Gone(_) => Ok(()),
+        Removal::Refused(response) => Err(S3Error::new(
             Code::OperationAborted,
             format!("The object's location refused with status {}.", response.status().as_u16()),
         )
@@ -95,7 +105,7 @@ async fn delete_listed(
     }
 }
 
-enum Deleted {
+enum Removal {
     /// Not there any more; with a receipt where there was something to delete.
     Gone(Option<Receipt>),
     /// The location's own refusal, for example of a conditional or locked delete.
@@ -107,7 +117,7 @@ async fn delete_key(
     call: &Arc<Call>,
     key: &ObjectKey,
     headers: HeaderMap,
-) -> Result<Deleted, Failure> {
+) -> Result<Removal, Failure> {
     let bucket = call.bucket()?;
     let handle = gateway.catalogue.object_handle(bucket.as_str(), key.as_str());
     // Held over the location's answer and the commit: a write of this key comes before or after, never between.
@@ -116,7 +126,7 @@ async fn delete_key(
         if headers.contains_key(header::IF_MATCH) {
             return Err(Failure::client(Code::NoSuchKey, "The specified key does not exist."));
         }
-        return Ok(Deleted::Gone(None));
+        return Ok(Removal::Gone(None));
     };
     let facts = gateway.locations.facts(&placement.location)?;
     let labels = Labels {
@@ -145,8 +155,8 @@ async fn delete_key(
     let response = gateway.locations.housekeeping(&facts.id)?.call(request).await?;
     if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {
         let receipt = gateway.catalogue.record_delete(intent.id(), handle, draft).await?;
-        return Ok(Deleted::Gone(Some(receipt)));
+        return Ok(Removal::Gone(Some(receipt)));
     }
     gateway.catalogue.drop_intent(intent.id()).await?;
-    Ok(Deleted::Refused(response))
+    Ok(Removal::Refused(response))
 }

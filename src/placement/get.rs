@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode};
 
-use super::record::{self, decision_facts, refuse, set};
+use super::record::{self, decided, refuse, set};
 use super::{buckets, forward, labels};
 use crate::body::Body;
 use crate::catalogue::{ObjectHandle, Placement};
@@ -15,6 +15,7 @@ use crate::geo::ClientPlace;
 use crate::label::{Coverage, Labels};
 use crate::log::Event;
 use crate::s3::error::Code;
+use crate::s3::operation::Operation;
 
 /// Reads an object, its headers, or what else the location keeps about it.
 pub async fn read_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
@@ -77,10 +78,10 @@ async fn fetch(gateway: &Gateway, call: &Call, placement: &Placement) -> Result<
     let Some(permit) = decision.read_permit() else {
         return Err(refuse(gateway, call, &labels, &decision, facts.country).await);
     };
-    if reader != Some(facts.country) && call.target.operation.returns_content() {
+    if reader != Some(facts.country) && returns_content(call.target.operation) {
         // Bytes that cross a border, or may: durable before the first one leaves.
         let mut draft =
-            record::draft(call, Event::Read, facts.country, &labels, decision_facts(&decision, "allow"));
+            record::draft(call, Event::Read, facts.country, &labels, decided(&decision, "allow"));
         draft.object = Some(placement.object);
         draft.from.push(record::place(&facts));
         gateway.catalogue.record_event(draft).await?;
@@ -100,6 +101,11 @@ async fn fetch(gateway: &Gateway, call: &Call, placement: &Placement) -> Result<
     set(response.headers_mut(), "x-domicile-location", placement.location.as_str());
     set(response.headers_mut(), "x-domicile-labels", &labels.to_string());
     Ok(response)
+}
+
+/// Whether an operation hands out what the object holds.
+fn returns_content(operation: Operation) -> bool {
+    matches!(operation, Operation::GetObject | Operation::GetObjectTagging)
 }
 
 /// Whether an answer is about the write that `placement` labels. Answers that carry no ETag say nothing else.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::catalogue::{Bucket, ObjectHandle, Placement};
+use crate::catalogue::{Bucket, ObjectHandle, Placement, Verdict};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
@@ -39,9 +39,9 @@ pub fn declared(gateway: &Gateway, call: &Call, bucket: &Bucket) -> Result<Label
 
 /// What an earlier try of the same key turned out to hold.
 pub async fn add_remembered(gateway: &Gateway, handle: ObjectHandle, labels: &mut Labels) -> Result<(), Failure> {
-    if let Some((classes, subjects)) = gateway.catalogue.verdict(handle).await? {
+    if let Some(Verdict { classes, subjects }) = gateway.catalogue.verdict(handle).await? {
         let remembered = |label| Evidence {
-            source: Source::Detector("remembered".to_owned()),
+            source: Source::Earlier,
             label,
             detail: "found in an earlier upload of the same object".to_owned(),
         };

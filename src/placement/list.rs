@@ -2,21 +2,23 @@
 
 use std::sync::Arc;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::try_join_all;
 use http::{HeaderMap, Method, Response};
 
 use super::{buckets, forward, xml_response};
 use crate::body::Body;
-use crate::catalogue::Catalogue;
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
 use crate::locations::Location;
-use crate::names::BucketName;
-use crate::s3::listing::{Candidate, ListRequest, ListVersion, Merge, Page, PageRequest, Step, Verdict};
-use crate::s3::operation::Operation;
-use crate::s3::token::ListBinding;
-use crate::s3::xml;
+use crate::names::{BucketName, ObjectKey};
+use crate::s3::error::Code;
+use crate::s3::listing::{
+    Candidate, Encoding, ListRequest, ListVersion, MAX_KEYS, Merge, Page, PageRequest, Step, Verdict,
+};
+use crate::s3::operation::{Operation, encode};
+use crate::s3::token::{ListBinding, Upload};
+use crate::s3::xml::{self, UploadEntry, UploadsPage, UploadsRequest};
 
 /// A page of 1000 keys of 1024 bytes, percent-encoded at worst, with their details.
 const MAX_DOCUMENT: usize = 16 << 20;
@@ -43,7 +45,7 @@ pub async fn objects(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
         }
         _ => None,
     };
-    Ok(xml_response(xml::write_list(bucket.as_str(), &request, &page, next.as_deref())))
+    Ok(xml_response(xml::list_result(bucket, &request, &page, next.as_deref())))
 }
 
 /// Runs a merge to its end.
@@ -159,13 +161,107 @@ async fn any_visible(
 pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     buckets::existing(&gateway, &call).await?;
     let bucket = call.bucket()?;
-    let query = call.target.query.for_location(&[]);
-    let locations: Vec<&Location> = gateway.locations.all().collect();
-    let pages = join_all(locations.iter().map(|location| read(location, bucket, &query))).await;
-    let mut lists = Vec::with_capacity(pages.len());
-    for (location, document) in locations.iter().zip(pages) {
-        lists.push((location.facts.id.clone(), xml::parse_uploads(&document?)?));
+    let request = uploads_request(&call)?;
+    // Within a key the order is that of the sealed ids, which no location knows: ask from the key's own uploads on.
+    let mut query = format!(
+        "uploads&encoding-type=url&max-uploads={}&prefix={}",
+        request.max_uploads.max(1),
+        encode(&request.prefix)
+    );
+    if let Some(delimiter) = &request.delimiter {
+        query.push_str(&format!("&delimiter={}", encode(delimiter)));
     }
-    let document = xml::merge_uploads(bucket, lists, &gateway.tokens)?;
-    Ok(xml_response(document))
+    if request.upload_id_marker.is_empty() && !request.key_marker.is_empty() {
+        query.push_str(&format!("&key-marker={}", encode(&request.key_marker)));
+    }
+    let locations: Vec<&Location> = gateway.locations.all().collect();
+    let documents = try_join_all(locations.iter().map(|location| read(location, bucket, &query))).await?;
+    let mut merged = Vec::new();
+    // Beyond the last key of a location that has more to tell, something could be missing.
+    let mut horizon: Option<String> = None;
+    for (location, document) in locations.iter().zip(documents) {
+        let page = xml::parse_uploads(&document)?;
+        let mut last = None;
+        for entry in page.uploads {
+            let key: ObjectKey = entry.key.parse()?;
+            last = last.max(Some(entry.key.clone()));
+            let upload = Upload { location: location.facts.id.clone(), id: entry.upload_id, pinned: Vec::new() };
+            let upload_id = gateway.tokens.seal_upload(bucket, &key, &upload)?;
+            merged.push(Listed::Upload(UploadEntry { upload_id, ..entry }));
+        }
+        for prefix in page.common_prefixes {
+            last = last.max(Some(prefix.clone()));
+            merged.push(Listed::Prefix(prefix));
+        }
+        if page.is_truncated {
+            let end = page.next_key_marker.max(last).unwrap_or_default();
+            horizon = Some(horizon.map_or(end.clone(), |horizon| horizon.min(end)));
+        }
+    }
+    let cut = horizon.is_some();
+    merged.retain(|item| {
+        let (name, id) = item.position();
+        let after = (request.key_marker.as_str(), request.upload_id_marker.as_str());
+        let is_after = if after.1.is_empty() { name > after.0 || after.0.is_empty() } else { (name, id) > after };
+        is_after && horizon.as_deref().is_none_or(|horizon| name <= horizon)
+    });
+    merged.sort_by(|a, b| a.position().cmp(&b.position()));
+    merged.dedup_by(|a, b| a.position() == b.position());
+    let truncated = cut || merged.len() > request.max_uploads;
+    merged.truncate(request.max_uploads);
+    let mut page = UploadsPage { is_truncated: truncated, ..UploadsPage::default() };
+    if let (true, Some(last)) = (truncated, merged.last()) {
+        let (name, id) = last.position();
+        page.next_key_marker = Some(name.to_owned());
+        page.next_upload_id_marker = Some(id.to_owned()).filter(|id| !id.is_empty());
+    }
+    for item in merged {
+        match item {
+            Listed::Upload(upload) => page.uploads.push(upload),
+            Listed::Prefix(prefix) => page.common_prefixes.push(prefix),
+        }
+    }
+    Ok(xml_response(xml::uploads_result(bucket, &request, &page)))
+}
+
+/// An item of the merged list of uploads.
+enum Listed {
+    Upload(UploadEntry),
+    Prefix(String),
+}
+
+impl Listed {
+    /// Where it stands in the list: by key, then by upload id.
+    fn position(&self) -> (&str, &str) {
+        match self {
+            Listed::Upload(upload) => (&upload.key, &upload.upload_id),
+            Listed::Prefix(prefix) => (prefix, ""),
+        }
+    }
+}
+
+fn uploads_request(call: &Call) -> Result<UploadsRequest, Failure> {
+    let query = &call.target.query;
+    let text = |name: &str| query.value(name).unwrap_or_default().to_owned();
+    let invalid = |message: &'static str| Failure::client(Code::InvalidArgument, message);
+    let max_uploads = match query.value("max-uploads") {
+        None | Some("") => MAX_KEYS,
+        Some(number) => number
+            .parse::<usize>()
+            .map_err(|_| invalid("max-uploads must be a whole number from 0 to 1000."))?
+            .min(MAX_KEYS),
+    };
+    let encoding = match query.value("encoding-type") {
+        None | Some("") => Encoding::Plain,
+        Some("url") => Encoding::Url,
+        Some(_) => return Err(invalid("encoding-type must be `url`.")),
+    };
+    Ok(UploadsRequest {
+        prefix: text("prefix"),
+        delimiter: Some(text("delimiter")).filter(|delimiter| !delimiter.is_empty()),
+        key_marker: text("key-marker"),
+        upload_id_marker: text("upload-id-marker"),
+        max_uploads,
+        encoding,
+    })
 }

@@ -27,18 +27,14 @@ use http::{HeaderMap, HeaderValue, Response, header};
 use crate::body::Body;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
+use crate::s3::checksum::Subject;
 use crate::s3::payload::VerifiedBody;
 
 /// Reads the verified XML document of a call.
-async fn read_document(call: &mut Call, limit: usize) -> Result<Bytes, Failure> {
+async fn read_document(call: &mut Call, limit: usize, subject: Subject) -> Result<Bytes, Failure> {
     let body = std::mem::take(&mut call.body);
-    let verified = VerifiedBody::new(
-        body,
-        &call.parts.headers,
-        &call.identity.payload,
-        call.identity.seed.clone(),
-        limit as u64,
-    )?;
+    let mut verified = VerifiedBody::new(body, &call.parts.headers, &call.identity, subject, limit as u64)?;
+    verified.settle_empty().await?;
     Ok(Body::new(verified).collect_limited(limit).await?)
 }
 

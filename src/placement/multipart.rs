@@ -15,7 +15,7 @@ use super::store::{Verdict, Write};
 use super::window::{Window, read_window};
 use super::{buckets, copy, drain, forward, header_text, labels, read_document, xml_response};
 use crate::body::{Body, BoxError};
-use crate::catalogue::{Bucket, IntentKind, ObjectHandle};
+use crate::catalogue::{Bucket, IntentKind, ObjectHandle, Verdict as Found};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Failure, body_failure};
@@ -24,9 +24,10 @@ use crate::label::{Coverage, Labels};
 use crate::locations::{LocationError, PayloadHash};
 use crate::policy::{Action, Decision, Permit};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::checksum::Subject;
 use crate::s3::payload::{VerifiedBody, strip_framing};
 use crate::s3::token::Upload;
-use crate::s3::xml;
+use crate::s3::xml::{self, ErrorDocument, Outcome};
 
 /// 10,000 parts, each with an ETag and a checksum.
 const MAX_DOCUMENT: usize = 4 << 20;
@@ -56,11 +57,11 @@ pub async fn create(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
         return Ok(response);
     }
     let (parts, body) = response.into_parts();
-    let created = xml::parse_initiate_result(&body.collect_limited(MAX_DOCUMENT).await?)?;
-    remember(&gateway, &call, &created.upload_id, &labels).await?;
-    let upload = Upload { location: location.facts.id.clone(), id: created.upload_id, pinned: Vec::new() };
+    let id = xml::parse_initiate_result(&body.collect_limited(MAX_DOCUMENT).await?)?;
+    remember(&gateway, &call, &id, &labels).await?;
+    let upload = Upload { location: location.facts.id.clone(), id, pinned: Vec::new() };
     let token = gateway.tokens.seal_upload(call.bucket()?, call.key()?, &upload)?;
-    let document = xml::write_initiate_result(call.bucket()?.as_str(), call.key()?.as_str(), &token);
+    let document = xml::initiate_result(call.bucket()?, call.key()?, &token);
     let mut answer = xml_response(document);
     for (name, value) in &parts.headers {
         if name.as_str().starts_with("x-amz-") {
@@ -75,16 +76,17 @@ pub async fn create(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
 /// UploadPart.
 pub async fn upload_part(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
     let body = std::mem::take(&mut call.body);
-    let verified = VerifiedBody::new(
+    let mut verified = VerifiedBody::new(
         body,
         &call.parts.headers,
-        &call.identity.payload,
-        call.identity.seed.clone(),
+        &call.identity,
+        Subject::Body,
         gateway.config.gateway.max_body_bytes,
     )?;
-    let mut headers = forward::onward_headers(&call.parts);
-    strip_framing(&mut headers);
+    verified.settle_empty().await?;
     let length = verified.decoded_length();
+    let mut headers = forward::onward_headers(&call.parts);
+    strip_framing(&mut headers, call.identity.payload, length);
     let payload = labels::payload_hash(&call.identity.payload);
     let part = Part { body: Body::new(verified), length, headers, payload };
     let upload = PinnedUpload::open(gateway, call).await?;
@@ -120,13 +122,17 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
     if !response.status().is_success() {
         return Ok(response);
     }
-    Ok(xml_response(xml::write_copy_part_result(&etag, super::record::now_ms())))
+    Ok(xml_response(xml::copy_part_result(&xml::CopyAnswer {
+        etag,
+        last_modified: xml::iso8601(super::record::now_ms()),
+        rest: String::new(),
+    })))
 }
 
 /// CompleteMultipartUpload: judged once more, then recorded like any write.
 pub async fn complete(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
-    let document = read_document(&mut call, MAX_DOCUMENT).await?;
-    xml::parse_complete(&document)?;
+    let document = read_document(&mut call, MAX_DOCUMENT, Subject::Object).await?;
+    xml::parse_complete(&document, xml::Bound(MAX_DOCUMENT))?;
     let upload = PinnedUpload::open(gateway.clone(), call).await?;
     let Some(permit) = upload.decide(&upload.labels)?.permit(&upload.upload.location) else {
         return Err(upload.misplaced(&upload.labels).await);
@@ -148,10 +154,9 @@ pub async fn complete(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<
         length: 0,
     };
     let location = gateway.locations.storing(&permit)?;
-    let decision = permit.decision().clone();
-    let intent = write.open_intent(&labels, &decision, &location.facts).await?;
+    let intent = write.open_intent(&labels, &permit).await?;
     let guard = gateway.key_locks.lock(handle).await;
-    let verdict = Verdict { labels, decision, intent, guard };
+    let verdict = Verdict { labels, permit: permit.clone(), intent, guard };
     if let Err(failure) = conditions.check(gateway.catalogue.find(handle).await?.as_ref()) {
         gateway.catalogue.drop_intent(verdict.intent.id()).await?;
         return Err(failure);
@@ -168,9 +173,12 @@ pub async fn complete(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<
     };
     let (parts, body) = response.into_parts();
     let document = body.collect_limited(MAX_DOCUMENT).await?;
-    let result = if parts.status.is_success() { xml::parse_complete_result(&document).ok() } else { None };
     // It can fail after its 200 has been sent; then the document says so (S3 API reference).
-    let Some(result) = result else {
+    let result = match parts.status.is_success() {
+        true => xml::parse_complete_result(&document)?,
+        false => Outcome::Failed(ErrorDocument::default()),
+    };
+    let Outcome::Done(result) = result else {
         gateway.catalogue.drop_intent(verdict.intent.id()).await?;
         return Ok(Response::from_parts(parts, Body::full(document)));
     };
@@ -178,7 +186,7 @@ pub async fn complete(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<
     let head = location.call(head).await.map_err(Failure::from)?;
     write.length = header_text(head.headers(), "content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
     let version = header_text(&parts.headers, "x-amz-version-id");
-    let recorded = write.record(verdict, &location.facts, result.etag, version).await?;
+    let recorded = write.record(verdict, result.etag, version).await?;
     Ok(answer_stored(Response::from_parts(parts, Body::full(document)), &recorded))
 }
 
@@ -196,7 +204,7 @@ pub async fn list_parts(gateway: Arc<Gateway>, call: Call) -> Result<Response<Bo
     let (mut parts, body) = response.into_parts();
     let document = body.collect_limited(MAX_DOCUMENT).await?;
     let known = call.target.query.value("uploadId").unwrap_or_default();
-    let document = xml::replace_upload_id(&document, known)?;
+    let document = xml::rewrite_parts(&document, call.bucket()?, call.key()?, known)?;
     parts.headers.remove(http::header::CONTENT_LENGTH);
     Ok(Response::from_parts(parts, Body::full(document)))
 }
@@ -303,8 +311,8 @@ impl PinnedUpload {
         let gateway = &self.gateway;
         gateway.metrics.late_findings.inc();
         let until = super::record::now_ms() + 3_600_000;
-        let remembered =
-            gateway.catalogue.remember_verdict(self.handle, labels.classes, labels.subjects, until).await;
+        let found = Found { classes: labels.classes, subjects: labels.subjects };
+        let remembered = gateway.catalogue.remember_verdict(self.handle, found, until).await;
         let decision = match (remembered, self.decide(labels)) {
             (Err(error), _) => return error.into(),
             (_, Err(failure)) => return failure,
@@ -327,12 +335,13 @@ impl PinnedUpload {
 /// Keeps the labels of an upload until its Complete.
 async fn remember(gateway: &Gateway, call: &Call, id: &str, labels: &Labels) -> Result<(), Failure> {
     let handle = upload_handle(gateway, call, id)?;
-    let known = gateway.catalogue.verdict(handle).await?.unwrap_or_default();
-    if (known.0.union(labels.classes), known.1.union(labels.subjects)) == known {
+    let found = Found { classes: labels.classes, subjects: labels.subjects };
+    let nothing = Found { classes: Default::default(), subjects: Default::default() };
+    if found == gateway.catalogue.verdict(handle).await?.unwrap_or(nothing) {
         return Ok(());
     }
     let until = super::record::now_ms() + REMEMBERED_MS;
-    Ok(gateway.catalogue.remember_verdict(handle, labels.classes, labels.subjects, until).await?)
+    Ok(gateway.catalogue.remember_verdict(handle, found, until).await?)
 }
 
 /// The handle under which an upload's labels are kept: no object has a key like it.

@@ -15,6 +15,7 @@ use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
 use crate::label::Coverage;
 use crate::policy::Action;
+use crate::s3::checksum::Subject;
 use crate::s3::payload::{VerifiedBody, strip_framing};
 
 /// Stores an object where its labels allow.
@@ -36,15 +37,16 @@ pub async fn put_object(gateway: Arc<Gateway>, mut call: Call) -> Result<Respons
 
     // The content, verified as it comes in.
     let body = std::mem::take(&mut call.body);
-    let verified = VerifiedBody::new(
+    let mut verified = VerifiedBody::new(
         body,
         &call.parts.headers,
-        &call.identity.payload,
-        call.identity.seed.clone(),
+        &call.identity,
+        Subject::Body,
         gateway.config.gateway.max_body_bytes,
     )?;
+    verified.settle_empty().await?;
     let mut headers = forward::onward_headers(&call.parts);
-    strip_framing(&mut headers);
+    strip_framing(&mut headers, call.identity.payload, verified.decoded_length());
     let content = Content {
         kind: IntentKind::Put,
         action: Action::Store,

@@ -14,7 +14,7 @@ use crate::label::Labels;
 use crate::locations::LocationFacts;
 use crate::log::{DecisionFacts, EntryDraft, Event, Place, SealedFacts};
 use crate::names::Country;
-use crate::policy::{Decision, Refusal};
+use crate::policy::{Decision, MechanismUse, Permit, Refusal, Rule};
 use crate::random;
 use crate::s3::error::{Code, S3Error};
 
@@ -28,22 +28,52 @@ pub fn place(facts: &LocationFacts) -> Place {
     Place { location: facts.id.to_string(), country: facts.country, region: facts.region.clone() }
 }
 
-/// The decision as log entries show it.
-pub fn decision_facts(decision: &Decision, effect: &str) -> DecisionFacts {
+/// A permit as log entries show it: what decided about this place.
+pub fn permitted(permit: &Permit) -> DecisionFacts {
+    DecisionFacts {
+        effect: "allow".to_owned(),
+        rules: rule_ids(permit),
+        obligations: obligations(permit),
+        mechanisms: permit.mechanisms().iter().map(mechanism).collect(),
+        policy: permit.decision().policy().0.to_string(),
+    }
+}
+
+/// A decision over all places, or over a reader, as log entries show it.
+pub fn decided(decision: &Decision, effect: &str) -> DecisionFacts {
     DecisionFacts {
         effect: effect.to_owned(),
-        rules: decision.rules().iter().map(|rule| rule.id.to_string()).collect(),
+        rules: ids(decision.rules().iter()),
         obligations: decision.obligations().iter().map(|obligation| obligation.0.to_string()).collect(),
-        mechanisms: decision.mechanisms().iter().map(ToString::to_string).collect(),
+        mechanisms: decision.mechanisms().iter().map(mechanism).collect(),
         policy: decision.policy().0.to_string(),
     }
 }
 
-/// The row that a write to `facts` will get; ETag and version come with the location's answer.
-pub fn placement(labels: &Labels, decision: &Decision, facts: &LocationFacts, size: u64) -> Placement {
+fn rule_ids(permit: &Permit) -> Vec<String> {
+    ids(permit.rules())
+}
+
+fn ids<'a>(rules: impl Iterator<Item = &'a std::sync::Arc<Rule>>) -> Vec<String> {
+    rules.map(|rule| rule.id.to_string()).collect()
+}
+
+fn obligations(permit: &Permit) -> Vec<String> {
+    permit.obligations().iter().map(|obligation| obligation.0.to_string()).collect()
+}
+
+fn mechanism(used: &MechanismUse) -> String {
+    match &used.reference {
+        Some(reference) => format!("{} {reference}", used.kind),
+        None => used.kind.to_string(),
+    }
+}
+
+/// The row that a write by this permit will get; ETag and version come with the location's answer.
+pub fn placement(labels: &Labels, permit: &Permit, size: u64) -> Placement {
     Placement {
         object: ObjectId(random::bytes()),
-        location: facts.id.clone(),
+        location: permit.location().id.clone(),
         classes: labels.classes,
         subjects: labels.subjects,
         coverage: labels.coverage,
@@ -51,9 +81,9 @@ pub fn placement(labels: &Labels, decision: &Decision, facts: &LocationFacts, si
         etag: String::new(),
         version: None,
         size,
-        policy: decision.policy().0.to_string(),
-        rules: decision.rules().iter().map(|rule| rule.id.to_string()).collect(),
-        obligations: decision.obligations().iter().map(|obligation| obligation.0.to_string()).collect(),
+        policy: permit.decision().policy().0.to_string(),
+        rules: rule_ids(permit),
+        obligations: obligations(permit),
         placed_at: now_ms(),
     }
 }
@@ -84,11 +114,13 @@ pub fn draft(call: &Call, event: Event, jurisdiction: Country, labels: &Labels, 
 
 /// Logs a refusal and makes the answer that names rule, citation and remedy.
 pub async fn refuse(gateway: &Gateway, call: &Call, labels: &Labels, decision: &Decision, home: Country) -> Failure {
-    let refusal = decision.refusal();
+    let Some(refusal) = decision.refusal() else {
+        return Failure::internal("a decision that allows was to be refused");
+    };
     // The record of a refusal stays with the people whom the data is about, if we have a place there.
     let jurisdiction =
         labels.subjects.iter().find(|country| gateway.locations.is_in(*country)).unwrap_or(home);
-    let draft = draft(call, Event::Refuse, jurisdiction, labels, decision_facts(decision, "deny"));
+    let draft = draft(call, Event::Refuse, jurisdiction, labels, decided(decision, "deny"));
     if let Err(error) = gateway.catalogue.record_event(draft).await {
         return error.into();
     }

@@ -7,7 +7,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use super::{forward, record};
 use crate::body::Body;
-use crate::catalogue::Residue;
+use crate::catalogue::{Claim, Residue};
 use crate::gateway::Gateway;
 use crate::gateway::failure::Failure;
 use crate::log::{DecisionFacts, EntryDraft, Event, SealedFacts};
@@ -16,6 +16,8 @@ use crate::names::{BucketName, ObjectKey};
 /// How long an answer waits for the removal of what it displaced; the rest is done in the background.
 const PROMPT: Duration = Duration::from_secs(2);
 const BATCH: usize = 256;
+/// How long a location may take to remove one copy; no write of that key goes there meanwhile.
+const REMOVAL_MS: u64 = 70_000;
 
 /// Tries to remove what was displaced before the answer goes out.
 pub async fn remove_promptly(gateway: &Arc<Gateway>) {
@@ -42,8 +44,10 @@ pub async fn sweep(gateway: &Gateway) {
 async fn remove(gateway: &Gateway, residue: &Residue) -> Result<(), Failure> {
     // No write of this key can land while its lock is held, so nothing newer is removed.
     let _guard = gateway.key_locks.lock(residue.handle).await;
-    if !gateway.catalogue.residue_still_due(residue.id).await? {
-        return Ok(());
+    let until = record::now_ms() + REMOVAL_MS;
+    match gateway.catalogue.claim_removal(residue.id, until).await? {
+        Claim::Granted => {}
+        Claim::WriteUnderWay | Claim::Gone => return Ok(()),
     }
     let facts = gateway.locations.facts(&residue.location)?;
     let bucket: BucketName = residue.bucket.parse()?;

@@ -12,17 +12,19 @@ use super::drain::drain;
 use super::held::{Gate, HeldBody};
 use super::intents::LiveIntent;
 use super::keylock::KeyGuard;
-use super::record::{self, answer_stored, decision_facts, placement, refuse};
+use super::record::{self, answer_stored, placement, refuse};
 use super::window::{Window, read_window};
 use super::{forward, header_text, labels, residue};
 use crate::body::{Body, BoxError};
-use crate::catalogue::{Bucket, Intent, IntentKind, ObjectHandle, Placement, Recorded, WriteRecord};
+use crate::catalogue::{
+    Bucket, Intent, IntentKind, ObjectHandle, Placement, Recorded, Verdict as Found, WriteRecord,
+};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Failure, body_failure};
 use crate::label::scanner::Findings;
 use crate::label::Labels;
-use crate::locations::{LocationError, LocationFacts, PayloadHash};
+use crate::locations::{LocationError, PayloadHash};
 use crate::log::{EntryDraft, Event};
 use crate::names::{Country, CountrySet};
 use crate::policy::{Action, Decision, Permit};
@@ -104,7 +106,7 @@ pub(super) async fn store(
     }
 
     // The intent is durable before the first byte leaves.
-    let intent = write.open_intent(&labels, &decision, &location.facts).await?;
+    let intent = write.open_intent(&labels, &permit).await?;
     let intent_id = intent.id();
 
     // Forward. The last bytes leave when the whole content has been judged and the key is ours.
@@ -145,7 +147,7 @@ pub(super) async fn store(
         verdict.ok_or_else(|| Failure::internal("a location answered before it had the whole body"))?;
     let etag = header_text(response.headers(), "etag").unwrap_or_default();
     let version = header_text(response.headers(), "x-amz-version-id");
-    let recorded = write.record(verdict, &location.facts, etag, version).await?;
+    let recorded = write.record(verdict, etag, version).await?;
     Ok(Stored::Recorded { response, recorded: Box::new(recorded) })
 }
 
@@ -165,7 +167,7 @@ pub(super) struct Write {
 /// What was found before the last bytes were let go.
 pub(super) struct Verdict {
     pub labels: Labels,
-    pub decision: Arc<Decision>,
+    pub permit: Permit,
     pub intent: LiveIntent,
     pub guard: KeyGuard,
 }
@@ -204,24 +206,23 @@ impl Write {
     }
 
     async fn judge(&self, judgement: Judgement, findings: Findings) -> Result<Verdict, Failure> {
-        let Judgement { mut labels, permit, mut intent, conditions } = judgement;
+        let Judgement { mut labels, mut permit, mut intent, conditions } = judgement;
         let before = (labels.classes, labels.subjects);
         findings.apply(&mut labels);
-        let mut decision = permit.decision().clone();
         if (labels.classes, labels.subjects) != before {
-            decision = self.decide(&labels)?;
-            if decision.permit(permit.location()).is_none() {
+            let decision = self.decide(&labels)?;
+            let Some(still) = decision.permit(&permit.location().id) else {
                 return Err(self.late_finding(&labels, &decision).await);
-            }
+            };
+            permit = still;
             // A crash from here on must find the labels of the whole content.
-            let facts = self.gateway.locations.facts(permit.location())?;
-            let wider = self.open_intent(&labels, &decision, &facts).await?;
+            let wider = self.open_intent(&labels, &permit).await?;
             self.gateway.catalogue.drop_intent(intent.id()).await?;
             intent = wider;
         }
         let guard = self.gateway.key_locks.lock(self.handle).await;
         conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())?;
-        Ok(Verdict { labels, decision, intent, guard })
+        Ok(Verdict { labels, permit, intent, guard })
     }
 
     /// What was found late does not fit the location that was chosen early: nothing is stored, and the client's
@@ -230,9 +231,8 @@ impl Write {
         let gateway = &self.gateway;
         gateway.metrics.late_findings.inc();
         let until = record::now_ms() + VERDICT_LIFETIME_MS;
-        if let Err(error) =
-            gateway.catalogue.remember_verdict(self.handle, labels.classes, labels.subjects, until).await
-        {
+        let found = Found { classes: labels.classes, subjects: labels.subjects };
+        if let Err(error) = gateway.catalogue.remember_verdict(self.handle, found, until).await {
             return error.into();
         }
         let refused = refuse(gateway, &self.call, labels, decision, self.home).await;
@@ -250,8 +250,7 @@ impl Write {
     pub(super) async fn open_intent(
         &self,
         labels: &Labels,
-        decision: &Decision,
-        facts: &LocationFacts,
+        permit: &Permit,
     ) -> Result<LiveIntent, Failure> {
         let intent = Intent {
             id: 0,
@@ -259,17 +258,18 @@ impl Write {
             bucket: self.call.bucket()?.to_string(),
             key: self.call.key()?.as_str().to_owned(),
             kind: self.kind,
-            placement: placement(labels, decision, facts, self.length),
-            draft: self.draft(labels, decision, facts),
+            placement: placement(labels, permit, self.length),
+            draft: self.draft(labels, permit),
             begun_at: record::now_ms(),
         };
         let id = self.gateway.catalogue.open_intent(intent).await?.id;
         Ok(self.gateway.live_intents.begin(id))
     }
 
-    fn draft(&self, labels: &Labels, decision: &Decision, facts: &LocationFacts) -> EntryDraft {
-        let decided = decision_facts(decision, "allow");
-        let mut draft = record::draft(&self.call, Event::Write, facts.country, labels, decided);
+    fn draft(&self, labels: &Labels, permit: &Permit) -> EntryDraft {
+        let facts = permit.location();
+        let permitted = record::permitted(permit);
+        let mut draft = record::draft(&self.call, Event::Write, facts.country, labels, permitted);
         draft.to.push(record::place(facts));
         draft
     }
@@ -279,18 +279,13 @@ impl Write {
     pub(super) async fn record(
         &self,
         verdict: Verdict,
-        facts: &LocationFacts,
         etag: String,
         version: Option<String>,
     ) -> Result<Recorded, Failure> {
-        let mut draft = self.draft(&verdict.labels, &verdict.decision, facts);
+        let mut draft = self.draft(&verdict.labels, &verdict.permit);
         draft.sealed.etag = Some(etag.clone());
         draft.sealed.version = version.clone();
-        let row = Placement {
-            etag,
-            version,
-            ..placement(&verdict.labels, &verdict.decision, facts, self.length)
-        };
+        let row = Placement { etag, version, ..placement(&verdict.labels, &verdict.permit, self.length) };
         let write = WriteRecord {
             intent: verdict.intent.id(),
             handle: self.handle,
@@ -300,7 +295,7 @@ impl Write {
             draft,
         };
         let recorded = self.gateway.catalogue.record_write(write).await?;
-        self.gateway.count_stored(&facts.id);
+        self.gateway.count_stored(&verdict.permit.location().id);
         drop(verdict.guard);
         if recorded.displaced.is_some() {
             residue::remove_promptly(&self.gateway).await;

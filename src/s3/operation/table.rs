@@ -257,7 +257,7 @@ operations! {
     // Multipart uploads.
     CreateMultipartUpload Post Object [Q("uploads")] Spanning Write "Decided here, before the first part; the upload is pinned to its location";
     UploadPart Put Object [Q("partNumber"), Q("uploadId")] Single Write PINNED;
-    UploadPartCopy Put Object [Q("partNumber"), Q("uploadId"), H("x-amz-copy-source")] NotImplemented Write "Copy by GET and UploadPart, or CopyObject";
+    UploadPartCopy Put Object [Q("partNumber"), Q("uploadId"), H("x-amz-copy-source")] Spanning Write "The part is read where its source rests and judged like any part";
     CompleteMultipartUpload Post Object [Q("uploadId")] Spanning Write "Recorded like a write";
     AbortMultipartUpload Delete Object [Q("uploadId")] Spanning Delete PINNED;
     ListParts Get Object [Q("uploadId")] Spanning List PINNED;

@@ -16,7 +16,7 @@ pub enum Outcome<T> {
 }
 
 /// A location's `Error` document.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ErrorDocument {
     pub code: String,
     pub message: String,
@@ -50,7 +50,16 @@ pub fn parse_copy_result(answer: &[u8]) -> Result<Outcome<CopyAnswer>, AnswerErr
 
 /// Writes a CopyObjectResult.
 pub fn copy_result(copy: &CopyAnswer) -> String {
-    document("CopyObjectResult", |writer| {
+    copy_document("CopyObjectResult", copy)
+}
+
+/// Writes a CopyPartResult.
+pub fn copy_part_result(copy: &CopyAnswer) -> String {
+    copy_document("CopyPartResult", copy)
+}
+
+fn copy_document(root: &'static str, copy: &CopyAnswer) -> String {
+    document(root, |writer| {
         writer.text("LastModified", &copy.last_modified);
         writer.text("ETag", &copy.etag);
         writer.raw(&copy.rest);

@@ -1,0 +1,185 @@
+//! `domicile policy`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::target::Target;
+use super::{CommandError, Format, print_json};
+use crate::config::Mechanism;
+use crate::gateway::start;
+use crate::label::{ClassSet, Coverage, DataClass};
+use crate::names::{Country, CountrySet, LocationId};
+use crate::policy::explain::{ExplainRequest, explain};
+use crate::policy::{Action, PackSource, cases, check};
+
+#[derive(Debug, Subcommand)]
+pub enum PolicyCommand {
+    /// Parse and validate policy packs. Exit code 1 when they cannot be used
+    Check(Packs),
+    /// Run the cases of all packs. Exit code 1 when one fails
+    Test(Packs),
+    /// Say why data may or may not rest in, or be read from, a place, and what would help
+    Explain(Explain),
+}
+
+#[derive(Debug, Args)]
+pub struct Packs {
+    /// Folder of policy packs; those shipped with this version when absent
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    /// Data classes, separated by commas, for example `personal.health,financial.payment`; none: unlabelled
+    #[arg(long, value_delimiter = ',')]
+    classes: Vec<DataClass>,
+    /// Countries whose people or state the data is about, for example `CN,DE`
+    #[arg(long, visible_alias = "subjects", value_delimiter = ',')]
+    subject: Vec<Country>,
+    /// What the operator is, instead of the configured profile; may be repeated
+    #[arg(long, value_enum, value_delimiter = ',')]
+    operator: Vec<OperatorTag>,
+    /// Legal mechanisms beside the configured ones, for example `scc`; may be repeated
+    #[arg(long, value_delimiter = ',')]
+    mechanism: Vec<String>,
+    /// A location; all of them when absent
+    #[arg(long)]
+    location: Option<LocationId>,
+    /// Ask about a read from this country, or from `unknown`, instead of about storing
+    #[arg(long, value_name = "COUNTRY", conflicts_with = "location")]
+    reader: Option<Reader>,
+    /// The bucket's home location
+    #[arg(long)]
+    home: Option<LocationId>,
+    /// Countries that already hold a copy
+    #[arg(long, value_delimiter = ',')]
+    held_in: Vec<Country>,
+    /// The content was not scanned to its end
+    #[arg(long)]
+    scanned_in_part: bool,
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    #[command(flatten)]
+    target: Target,
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum OperatorTag {
+    /// Operator of critical information infrastructure
+    Ciio,
+    /// State organ or body that manages public affairs
+    PublicBody,
+    /// Handles personal information of as many people as the CAC has set
+    PiVolumeProcessor,
+    /// None of these
+    None,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Reader {
+    Unknown,
+    In(Country),
+}
+
+impl std::str::FromStr for Reader {
+    type Err = crate::names::NameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "unknown" => Ok(Reader::Unknown),
+            country => country.parse().map(Reader::In),
+        }
+    }
+}
+
+impl PolicyCommand {
+    pub fn run(self) -> Result<ExitCode, CommandError> {
+        match self {
+            PolicyCommand::Check(packs) => {
+                let report = check::check(&packs.source())?;
+                packs.print(&report)?;
+                Ok(code(report.is_usable()))
+            }
+            PolicyCommand::Test(packs) => {
+                let report = cases::test(&packs.source())?;
+                packs.print(&report)?;
+                Ok(code(report.passed()))
+            }
+            PolicyCommand::Explain(explain) => explain.run(),
+        }
+    }
+}
+
+impl Packs {
+    fn source(&self) -> PackSource {
+        self.policies.clone().map_or_else(PackSource::embedded, PackSource::directory)
+    }
+
+    fn print(&self, report: &(impl std::fmt::Display + serde::Serialize)) -> Result<(), CommandError> {
+        match self.format {
+            Format::Text => println!("{report}"),
+            Format::Json => print_json(report)?,
+        }
+        Ok(())
+    }
+}
+
+impl Explain {
+    fn run(self) -> Result<ExitCode, CommandError> {
+        let mut config = self.target.load()?;
+        if self.policies.is_some() {
+            config.policy.directory = self.policies;
+        }
+        let engine = start::engine(&config)?;
+        let operator = (!self.operator.is_empty()).then(|| {
+            let is = |tag| self.operator.contains(&tag);
+            crate::config::Operator {
+                ciio: is(OperatorTag::Ciio),
+                public_body: is(OperatorTag::PublicBody),
+                pi_volume_processor: is(OperatorTag::PiVolumeProcessor),
+                ..config.operator.clone()
+            }
+        });
+        let mechanism = |kind: String| Mechanism {
+            kind,
+            destinations: Vec::new(),
+            classes: Vec::new(),
+            valid_until: None,
+            reference: None,
+        };
+        let explanation = explain(
+            &engine,
+            &ExplainRequest {
+                action: if self.reader.is_some() { Action::Read } else { Action::Store },
+                classes: self.classes.into_iter().collect::<ClassSet>(),
+                subjects: self.subject.into_iter().collect::<CountrySet>(),
+                coverage: if self.scanned_in_part { Coverage::Partial } else { Coverage::Complete },
+                location: self.location,
+                reader: match self.reader {
+                    Some(Reader::In(country)) => Some(country),
+                    Some(Reader::Unknown) | None => None,
+                },
+                home: self.home,
+                held_in: self.held_in.into_iter().collect(),
+                operator,
+                mechanisms: self.mechanism.into_iter().map(mechanism).collect(),
+            },
+        )?;
+        match self.format {
+            Format::Text => println!("{explanation}"),
+            Format::Json => print_json(&explanation)?,
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn code(good: bool) -> ExitCode {
+    ExitCode::from(u8::from(!good))
+}
