@@ -329,12 +329,15 @@ const HIGH: u64 = 0x80 * EACH;
 /// Eight bytes at a time within a `u64`, without branches: `class` answers in the top bit of each byte.
 #[inline]
 fn lanes(word: &[u8; 64], class: impl Fn(u64) -> u64) -> u64 {
-    /// Moves the lowest bit of byte `i` to bit `56 + i`.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
     let mut bits = 0;
+    // Byte `b` of lane `l` goes to bit `l` of byte `b`...
     for (lane, bytes) in word.as_chunks::<8>().0.iter().enumerate() {
-        let set = (class(u64::from_le_bytes(*bytes)) & HIGH) >> 7;
-        bits |= (set.wrapping_mul(GATHER) >> 56) << (8 * lane);
+        bits |= (class(u64::from_le_bytes(*bytes)) & HIGH) >> (7 - lane);
+    }
+    // ...and from there to bit `b` of byte `l`: an 8 by 8 matrix of bits turned over its diagonal.
+    for (distance, mask) in [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0xf0f0_f0f0)] {
+        let swap = (bits ^ (bits >> distance)) & mask;
+        bits ^= swap ^ (swap << distance);
     }
     bits
 }
