@@ -162,18 +162,23 @@ impl Detectors {
     }
 
     fn look_at_digits(&mut self, text: &[u8], range: Range<usize>) {
-        let mut here = digits_from(text, range.start);
+        let mut here = bits_from(text, range.start, digit_bits);
         let mut after_digit =
             range.start.checked_sub(1).and_then(|at| text.get(at)).is_some_and(u8::is_ascii_digit);
         for word in range.step_by(64) {
-            let next = digits_from(text, word + 64);
+            let next = bits_from(text, word + 64, digit_bits);
             if here.count_ones() + next.count_ones() >= Self::FEWEST_DIGITS {
-                let mut starts = here & !(here << 1 | u64::from(after_digit));
-                while starts != 0 {
-                    let offset = starts.trailing_zeros();
-                    starts &= starts - 1;
-                    let run = (u128::from(next) << 64 | u128::from(here)) >> offset;
-                    self.look_at_run(text, word + offset as usize, run.trailing_ones() as usize);
+                let digits = u128::from(next) << 64 | u128::from(here);
+                let starts = here & !(here << 1 | u64::from(after_digit));
+                let mut marks = starts & (long_or_grouped(digits) | after_capitals(text, word, digits));
+                while marks != 0 {
+                    let offset = marks.trailing_zeros();
+                    marks &= marks - 1;
+                    self.look_at_run(
+                        text,
+                        word + offset as usize,
+                        (digits >> offset).trailing_ones() as usize,
+                    );
                 }
             }
             after_digit = here >> 63 != 0;
@@ -183,15 +188,14 @@ impl Detectors {
 
     /// A run of digits that no digit precedes; runs of more than 64 may be cut short.
     fn look_at_run(&mut self, text: &[u8], start: usize, digits: usize) {
-        match digits {
-            13..=19 => {
-                // What passes the stricter check is not counted as the other thing too.
-                if !self.cn_resident_id.look(text, start, digits) {
-                    self.payment_card.look(text, start, digits);
-                }
+        if (13..=19).contains(&digits) {
+            let is_resident_id = self.cn_resident_id.look(text, start, digits);
+            // What passes the stricter check is not counted as the other thing too.
+            if !is_resident_id {
+                self.payment_card.look(text, start, digits);
             }
-            4 | 6 => self.payment_card.look_at_groups(text, start, digits),
-            _ => {}
+        } else if digits == 4 || digits == 6 {
+            self.payment_card.look_at_groups(text, start, digits);
         }
         if digits >= 2 && iban::may_start(text, start) {
             self.iban.look(text, start);
@@ -204,7 +208,8 @@ impl Detectors {
         const ACCOUNT: DataClass = DataClass::known("financial.personal");
         const PERSONAL: DataClass = DataClass::known("personal");
 
-        let header = self.header.clone().unwrap_or_default();
+        let none = Header::default();
+        let header = self.header.as_ref().unwrap_or(&none);
         let numbers = |distinct: &super::detectors::Distinct| distinct.describe("number", "numbers");
         let in_china = || {
             let subject = "CN".parse().ok().map(Label::Subject);
@@ -213,7 +218,7 @@ impl Detectors {
         let mut findings = Vec::new();
 
         let long = &self.cn_resident_id.long;
-        if self.cn_resident_id.long_is_evident(&header) {
+        if self.cn_resident_id.long_is_evident(header) {
             findings.push(Finding {
                 detector: "cn.ric18",
                 labels: in_china(),
@@ -221,7 +226,7 @@ impl Detectors {
             });
         }
         let short = &self.cn_resident_id.short;
-        if self.cn_resident_id.short_is_evident(&header) {
+        if self.cn_resident_id.short_is_evident(header) {
             findings.push(Finding {
                 detector: "cn.ric15",
                 labels: in_china(),
@@ -231,7 +236,7 @@ impl Detectors {
                 ),
             });
         }
-        if self.payment_card.is_evident(&header) {
+        if self.payment_card.is_evident(header) {
             findings.push(Finding {
                 detector: "pci.pan",
                 labels: vec![Label::Class(PAYMENT)],
@@ -252,7 +257,7 @@ impl Detectors {
                 ),
             });
         }
-        if self.email.is_evident(&header) {
+        if self.email.is_evident(header) {
             findings.push(Finding {
                 detector: "email",
                 labels: vec![Label::Class(PERSONAL)],
@@ -263,34 +268,76 @@ impl Detectors {
     }
 }
 
-/// One bit for each of 64 bytes from `start` on: set where the byte is an ASCII digit. Bytes beyond the text are none.
-fn digits_from(text: &[u8], start: usize) -> u64 {
+/// One bit for each of the 64 bytes from `start` on, as `class` sets them; bytes beyond the text count as zero bytes.
+fn bits_from(text: &[u8], start: usize, class: fn(&[u8; 64]) -> u64) -> u64 {
     let rest = text.get(start..).unwrap_or_default();
     match rest.first_chunk::<64>() {
-        Some(word) => digit_bits(word),
+        Some(word) => class(word),
         None => {
             let mut word = [0; 64];
             for (slot, byte) in word.iter_mut().zip(rest) {
                 *slot = *byte;
             }
-            digit_bits(&word)
+            class(&word)
         }
     }
 }
 
-/// Eight bytes at a time within a `u64`, without branches: `byte ^ '0'` is at most 9 for digits alone.
+/// Of the digits that start a run: those of at least 13 in a row, and those of a group of 4 or 6, any one byte, and at
+/// least 4 more. Dates and times, the most frequent digits of all, are neither.
+fn long_or_grouped(digits: u128) -> u64 {
+    let two = digits & digits >> 1;
+    let four = two & two >> 2;
+    let six = four & two >> 4;
+    let thirteen = six & six >> 6 & digits >> 12;
+    let grouped = four & !(digits >> 4) & four >> 5 | six & !(digits >> 6) & four >> 7;
+    (thirteen | grouped) as u64
+}
+
+/// Of the digits that start a run: those of at least two that may follow two capitals. In the first two places, where the
+/// capitals are in the word before, it answers yes.
+fn after_capitals(text: &[u8], word: usize, digits: u128) -> u64 {
+    let capitals = bits_from(text, word, capital_bits);
+    (digits & digits >> 1) as u64 & (capitals << 1 | 1) & (capitals << 2 | 3)
+}
+
+/// Set where the byte is an ASCII digit: `byte ^ '0'` is at most 9 for digits alone.
+#[inline]
 fn digit_bits(word: &[u8; 64]) -> u64 {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x80 * EACH;
-    /// Moves the top bit of byte `i`, once shifted down, to bit `56 + i`.
-    const GATHER: u64 = 0x0102_0408_1020_4080;
-    let mut bits = 0;
-    for (lane, bytes) in word.as_chunks::<8>().0.iter().enumerate() {
-        let value = u64::from_le_bytes(*bytes) ^ (EACH * 0x30);
+    lanes(word, |bytes| {
+        let value = bytes ^ (EACH * 0x30);
         // Adding 0x76 carries into the top bit from 10 on; a byte's own top bit rules it out as well.
-        let others = ((value & !HIGH) + EACH * 0x76) | value;
-        let digits = (!others & HIGH) >> 7;
-        bits |= (digits.wrapping_mul(GATHER) >> 56) << (8 * lane);
+        !(((value & !HIGH) + EACH * 0x76) | value)
+    })
+}
+
+/// Set where the byte is one of `A` to `Z`.
+#[inline]
+fn capital_bits(word: &[u8; 64]) -> u64 {
+    lanes(word, |bytes| {
+        let low = bytes & !HIGH;
+        let from_a = low + EACH * (0x80 - 0x41);
+        let beyond_z = low + EACH * (0x80 - 0x5b);
+        from_a & !beyond_z & !bytes
+    })
+}
+
+const EACH: u64 = 0x0101_0101_0101_0101;
+/// The top bit of each byte.
+const HIGH: u64 = 0x80 * EACH;
+
+/// Eight bytes at a time within a `u64`, without branches: `class` answers in the top bit of each byte.
+#[inline]
+fn lanes(word: &[u8; 64], class: impl Fn(u64) -> u64) -> u64 {
+    let mut bits = 0;
+    // Byte `b` of lane `l` goes to bit `l` of byte `b`...
+    for (lane, bytes) in word.as_chunks::<8>().0.iter().enumerate() {
+        bits |= (class(u64::from_le_bytes(*bytes)) & HIGH) >> (7 - lane);
+    }
+    // ...and from there to bit `b` of byte `l`: an 8 by 8 matrix of bits turned over its diagonal.
+    for (distance, mask) in [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0xf0f0_f0f0)] {
+        let swap = (bits ^ (bits >> distance)) & mask;
+        bits ^= swap ^ (swap << distance);
     }
     bits
 }

@@ -54,8 +54,8 @@ pub enum LabelError {
     RuleContentType { rule: String, value: String },
 }
 
-/// What is known about an object before its content is.
-#[derive(Debug, Clone, Copy)]
+/// What is known about an object before its content is. Not printable: it is made of names.
+#[derive(Clone, Copy)]
 pub struct Facts<'a> {
     pub bucket: &'a BucketName,
     /// The country that the bucket's `LocationConstraint` declares.
@@ -111,10 +111,10 @@ impl Labeller {
 /// Tag keys are compared without regard to case: S3 would keep `Data-Class` as another tag, and whoever wrote
 /// it meant this one.
 fn add_tag(labels: &mut Labels, key: &str, value: &str) -> Result<(), LabelError> {
-    let (tag, parse): (_, fn(&str) -> Result<Label, LabelError>) = if key.eq_ignore_ascii_case(CLASS_TAG) {
-        (CLASS_TAG, parse_class)
+    let tag = if key.eq_ignore_ascii_case(CLASS_TAG) {
+        CLASS_TAG
     } else if key.eq_ignore_ascii_case(SUBJECT_TAG) {
-        (SUBJECT_TAG, parse_country)
+        SUBJECT_TAG
     } else {
         return Ok(());
     };
@@ -124,8 +124,8 @@ fn add_tag(labels: &mut Labels, key: &str, value: &str) -> Result<(), LabelError
         return Err(LabelError::EmptyTag(tag));
     }
     for name in names {
-        let detail = format!("object tag {tag}");
-        labels.add(Evidence { source: Source::Tag, label: parse(name)?, detail });
+        let label = if tag == CLASS_TAG { parse_class(name) } else { parse_country(name) }?;
+        labels.add(Evidence { source: Source::Tag, label, detail: format!("object tag {tag}") });
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::cases::read_cases;
 use super::compiled::{Compiled, compile};
 use super::{PackSource, PolicyError};
 
@@ -20,7 +21,7 @@ pub struct Problem {
 }
 
 /// All mistakes that were found.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Problems(pub Vec<Problem>);
 
 /// What a check found: a usable policy set, or why it is none.
@@ -46,9 +47,16 @@ pub struct PackLine {
 /// Checks the packs of a source without asking them anything. The error is for files that cannot be read at all.
 pub fn check(source: &PackSource) -> Result<Report, PolicyError> {
     let sources = source.read()?;
-    Ok(match compile(&sources) {
-        Ok(compiled) => Report::usable(&compiled),
-        Err(problems) => Report { packs: Vec::new(), rules: 0, policy: None, problems },
+    let compiled = compile(&sources);
+    let mut problems = compiled.as_ref().err().cloned().unwrap_or_default();
+    match read_cases(&sources) {
+        Err(PolicyError::Invalid(more)) => problems.0.extend(more.0),
+        Err(other) => return Err(other),
+        Ok(_) => {}
+    }
+    Ok(match compiled {
+        Ok(compiled) if problems.0.is_empty() => Report::usable(&compiled),
+        _ => Report { packs: Vec::new(), rules: 0, policy: None, problems },
     })
 }
 

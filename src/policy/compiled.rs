@@ -159,11 +159,7 @@ impl Found<'_> {
         let path =
             if self.root.is_empty() { file.path.clone() } else { format!("{}/{}", self.root, file.path) };
         let place = offset.map(|offset| line_and_column(&file.text, offset));
-        let problem = Problem { file: path, place, rule: rule.map(str::to_owned), message, help };
-        // The validator reports one mistake once for each kind of request; once is enough.
-        if !self.problems.contains(&problem) {
-            self.problems.push(problem);
-        }
+        self.problems.push(Problem { file: path, place, rule: rule.map(str::to_owned), message, help });
     }
 
     fn toml(&mut self, file: &SourceFile, problem: TomlProblem) {
@@ -422,17 +418,24 @@ fn valid_obligation(text: &str) -> bool {
 
 fn validate(schema: &Schema, set: &PolicySet, origin: &BTreeMap<String, &SourceFile>, found: &mut Found) {
     let result = Validator::new(schema.clone()).validate_with_level(set, ValidationMode::Strict, 1);
-    let mut report = |id: &PolicyId, error: DetailedError| {
+    let errors = result.validation_errors().map(|error| (error.policy_id(), DetailedError::from(error)));
+    let warnings =
+        result.validation_warnings().map(|warning| (warning.policy_id(), DetailedError::from(warning)));
+    let mut all: Vec<(&PolicyId, DetailedError)> = errors.chain(warnings).collect();
+    all.sort();
+    // The validator tells one mistake once for each kind of request that the rule is about; once is enough.
+    let mut told = BTreeSet::new();
+    for (id, mut error) in all {
         let id: &str = id.as_ref();
-        if let Some(file) = origin.get(id) {
+        let Some(file) = origin.get(id) else { continue };
+        let start = error.source_locations.first().map(|label| label.loc.start);
+        if told.insert((id, start, error.help.clone())) {
+            let prefix = format!("for policy `{id}`, ");
+            if let Some(message) = error.message.strip_prefix(&prefix) {
+                error.message = message.to_owned();
+            }
             found.cedar(file, Some(id), &error);
         }
-    };
-    for error in result.validation_errors() {
-        report(error.policy_id(), DetailedError::from(error));
-    }
-    for warning in result.validation_warnings() {
-        report(warning.policy_id(), DetailedError::from(warning));
     }
 }
 

@@ -13,8 +13,10 @@ const SLOTS: usize = 4096;
 
 pub struct Memo<K, V> {
     seed: u64,
-    slots: Box<[ArcSwapOption<(K, Arc<V>)>]>,
+    slots: Box<[Slot<K, V>]>,
 }
+
+type Slot<K, V> = ArcSwapOption<(K, Arc<V>)>;
 
 impl<K: Eq + Hash, V> Memo<K, V> {
     pub fn new() -> Self {
@@ -34,7 +36,7 @@ impl<K: Eq + Hash, V> Memo<K, V> {
         }
     }
 
-    fn slot(&self, key: &K) -> Option<&ArcSwapOption<(K, Arc<V>)>> {
+    fn slot(&self, key: &K) -> Option<&Slot<K, V>> {
         let mut hasher = Mix(self.seed);
         key.hash(&mut hasher);
         let hash = hasher.finish() as usize;

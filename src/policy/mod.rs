@@ -7,11 +7,13 @@
 //!
 //! Not here: where labels come from, and which of the allowed locations is chosen.
 
+mod asking;
 pub mod cases;
 pub mod check;
 pub mod compiled;
 pub mod decision;
 mod engine;
+mod entities;
 pub mod explain;
 mod manifest;
 mod mechanism;

@@ -9,15 +9,16 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{
-    Authorizer, Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, PolicyId, PolicySet, Request,
-    RestrictedExpression,
+    Context, Entities, Entity, EntityUid, PolicyId, PolicySet, Request, RestrictedExpression,
 };
 
+use super::asking::{Asking, AtHome, Facts};
 use super::compiled::{Compiled, Role};
-use super::decision::{Decision, Verdict, default_deny, evaluation_error, extend};
-use super::mechanism::{MechanismUse, Scope};
+use super::decision::Decision;
+use super::entities::{Literals, join, literal, operator_entity, schema_error, uid};
+use super::mechanism::Scope;
 use super::memo::Memo;
-use super::{Action, PolicyError, Question, Rule};
+use super::{Action, PolicyError, Question};
 use crate::config;
 use crate::label::ClassSet;
 use crate::label::class::DataClass;
@@ -39,33 +40,33 @@ pub struct Snapshot {
     from: i64,
     until: i64,
     /// A moment inside of the span, never before the packs' own date.
-    now: i64,
-    gates: PolicySet,
-    duties: PolicySet,
+    pub now: i64,
+    pub gates: PolicySet,
+    pub duties: PolicySet,
     /// Position of each rule in the compiled set.
     order: HashMap<PolicyId, usize>,
-    scopes: Vec<Scope>,
+    pub scopes: Vec<Scope>,
     words: Literals,
-    operator: (EntityUid, Entity),
+    pub operator: (EntityUid, Entity),
     locations: Vec<Target>,
     /// Made when first asked about, by country.
     readers: Box<[OnceLock<Target>]>,
     /// Countries that no rule, bloc or mechanism tells apart.
-    alike: Vec<CountrySet>,
+    pub alike: Vec<CountrySet>,
     memo: Memo<Key, Decision>,
 }
 
 /// A question in packed form. Bucket and app are not in it: the schema does not show them to policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Key {
-    action: Action,
-    classes: ClassSet,
-    subjects: CountrySet,
-    held_in: CountrySet,
-    home: Option<u16>,
-    origin: Option<Country>,
-    reader: Option<Country>,
-    scanned_completely: bool,
+    pub action: Action,
+    pub classes: ClassSet,
+    pub subjects: CountrySet,
+    pub held_in: CountrySet,
+    pub home: Option<u16>,
+    pub origin: Option<Country>,
+    pub reader: Option<Country>,
+    pub scanned_completely: bool,
 }
 
 /// One place that a question is about.
@@ -77,11 +78,11 @@ pub enum Place {
 }
 
 /// Where bytes arrive.
-struct Target {
-    uid: EntityUid,
-    country: Country,
+pub struct Target {
+    pub uid: EntityUid,
+    pub country: Country,
     /// The target and the operator: all that a rule can reach.
-    entities: Entities,
+    pub entities: Entities,
 }
 
 impl Snapshot {
@@ -170,8 +171,7 @@ impl Snapshot {
 
     /// The answer, worked out.
     pub fn evaluate(&self, key: Key) -> Result<Decision, PolicyError> {
-        let facts = Facts::new(&key, self);
-        let mut asking = Asking { snapshot: self, action: key.action, facts, contexts: Vec::new() };
+        let mut asking = Asking::new(self, &key);
         let verdicts = match key.action {
             Action::Read => vec![match key.reader {
                 Some(country) => asking.verdict(self.reader(country)?, AtHome::No)?,
@@ -208,8 +208,7 @@ impl Snapshot {
                 (target, if home { AtHome::Yes } else { AtHome::No })
             }
         };
-        let facts = Facts::new(&key, self);
-        let mut asking = Asking { snapshot: self, action: key.action, facts, contexts: Vec::new() };
+        let mut asking = Asking::new(self, &key);
         Ok(asking.gate(target, kinds, home)?.0)
     }
 
@@ -248,7 +247,7 @@ impl Snapshot {
         self.target(uid, facts.country, attributes)
     }
 
-    fn reader(&self, country: Country) -> Result<&Target, PolicyError> {
+    pub fn reader(&self, country: Country) -> Result<&Target, PolicyError> {
         let slot = self
             .readers
             .get(country.index())
@@ -284,17 +283,17 @@ impl Snapshot {
     }
 
     /// Which kinds of mechanisms count for these classes at a place in `country`, as positions in the schema.
-    fn in_force(&self, country: Country, classes: ClassSet) -> Vec<usize> {
+    pub fn in_force(&self, country: Country, classes: ClassSet) -> Vec<usize> {
         let covering = self.scopes.iter().filter(|scope| scope.covers(country, classes, self.now));
         let kinds: BTreeSet<usize> = covering.filter_map(|scope| self.kind(&scope.used.kind)).collect();
         kinds.into_iter().collect()
     }
 
-    fn kind(&self, word: &str) -> Option<usize> {
+    pub fn kind(&self, word: &str) -> Option<usize> {
         self.compiled.words.mechanisms.iter().position(|known| **known == *word)
     }
 
-    fn rules_of<'a>(&self, ids: impl Iterator<Item = &'a PolicyId>) -> Vec<usize> {
+    pub fn rules_of<'a>(&self, ids: impl Iterator<Item = &'a PolicyId>) -> Vec<usize> {
         let mut found: Vec<usize> = ids.filter_map(|id| self.order.get(id).copied()).collect();
         found.sort_unstable();
         found
@@ -321,7 +320,7 @@ impl Snapshot {
         Ok(())
     }
 
-    fn context(&self, facts: &Facts, kinds: &[usize], home: AtHome) -> Result<Context, PolicyError> {
+    pub fn context(&self, facts: &Facts, kinds: &[usize], home: AtHome) -> Result<Context, PolicyError> {
         let words = &self.words;
         let countries = |set: CountrySet| {
             RestrictedExpression::new_set(
@@ -353,287 +352,32 @@ impl Snapshot {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum AtHome {
-    Yes,
-    No,
-}
-
-/// What the policies are told about the object, apart from the place.
-#[derive(Debug, Clone, Default)]
-struct Facts {
-    /// As labelled, with what is presumed: the classes that a mechanism must cover.
-    held: ClassSet,
-    /// Closed upwards.
-    classes: ClassSet,
-    subjects: CountrySet,
-    subject_blocs: Vec<usize>,
-    uncovered: CountrySet,
-    labelled: bool,
-    scanned_completely: bool,
-    regulated: bool,
-    origin: Option<Country>,
-    held_in: CountrySet,
-}
-
-impl Facts {
-    fn new(key: &Key, snapshot: &Snapshot) -> Facts {
-        let labelled = !key.classes.is_empty();
-        let mut held = key.classes;
-        if !labelled && !key.scanned_completely {
-            // Nobody knows what it is, so it is what binds most.
-            held = DataClass::all().filter(|class| class.name() == "personal").collect();
-        }
-        let subject_blocs = snapshot.compiled.blocs.iter().enumerate();
-        let subject_blocs = subject_blocs
-            .filter(|(_, bloc)| key.subjects.iter().any(|country| bloc.contains(country, snapshot.now)))
-            .map(|(index, _)| index);
-        Facts {
-            held,
-            classes: held.with_ancestors(),
-            subjects: key.subjects,
-            subject_blocs: subject_blocs.collect(),
-            uncovered: key.subjects.difference(snapshot.compiled.covers),
-            labelled,
-            scanned_completely: key.scanned_completely,
-            regulated: held.iter().any(|class| class.name() != "non_personal"),
-            origin: key.origin,
-            held_in: key.held_in,
-        }
-    }
-}
-
-/// One question while it is put to many places; contexts are shared between places that see the same.
-struct Asking<'a> {
-    snapshot: &'a Snapshot,
-    action: Action,
-    facts: Facts,
-    contexts: Vec<(Vec<usize>, AtHome, Context)>,
-}
-
-impl Asking<'_> {
-    fn verdict(&mut self, target: &Target, home: AtHome) -> Result<Verdict, PolicyError> {
-        let kinds = self.snapshot.in_force(target.country, self.facts.held);
-        let (allowed, rules) = self.gate(target, &kinds, home)?;
-        if !allowed {
-            return Ok(Verdict { rules, ..Verdict::default() });
-        }
-        let mechanisms = self.needed(target, &kinds, home)?;
-        let mut verdict = Verdict { allowed: true, rules, mechanisms, ..Verdict::default() };
-        self.oblige(target, &kinds, home, &mut verdict)?;
-        Ok(verdict)
-    }
-
-    /// An unknown reader may read what every country may read. Countries that nothing tells apart are asked once.
-    fn unknown_reader(&mut self, key: &Key) -> Result<Verdict, PolicyError> {
-        let named: CountrySet = key.subjects.union(key.held_in).iter().chain(key.origin).collect();
-        let stand_ins = self.snapshot.alike.iter().filter_map(|group| group.difference(named).iter().next());
-        let asked: Vec<Country> = stand_ins.chain(named.iter()).collect();
-        let mut all = Verdict { allowed: true, ..Verdict::default() };
-        for country in asked {
-            let verdict = self.verdict(self.snapshot.reader(country)?, AtHome::No)?;
-            if !verdict.allowed {
-                return Ok(verdict);
-            }
-            extend(&mut all.rules, &verdict.rules);
-            extend(&mut all.obligations, &verdict.obligations);
-            extend(&mut all.duties, &verdict.duties);
-            extend(&mut all.mechanisms, &verdict.mechanisms);
-        }
-        Ok(all)
-    }
-
-    fn gate(
-        &mut self,
-        target: &Target,
-        kinds: &[usize],
-        home: AtHome,
-    ) -> Result<(bool, Vec<Arc<Rule>>), PolicyError> {
-        let request = self.request(self.action.name(), target, kinds, home)?;
-        let answer = Authorizer::new().is_authorized(&request, &self.snapshot.gates, &target.entities);
-        if answer.diagnostics().errors().next().is_some() {
-            return Ok((false, vec![Arc::new(evaluation_error())]));
-        }
-        let allowed = answer.decision() == cedar_policy::Decision::Allow;
-        let rules = self.snapshot.rules_of(answer.diagnostics().reason());
-        let mut rules: Vec<_> = rules
-            .into_iter()
-            .filter_map(|index| self.snapshot.compiled.rules.get(index))
-            .map(|rule| Arc::clone(&rule.rule))
-            .collect();
-        if !allowed && rules.is_empty() {
-            rules.push(Arc::new(default_deny()));
-        }
-        Ok((allowed, rules))
-    }
-
-    /// The mechanisms that carry an allowed place: as few as can be while it stays allowed.
-    fn needed(
-        &mut self,
-        target: &Target,
-        kinds: &[usize],
-        home: AtHome,
-    ) -> Result<Vec<MechanismUse>, PolicyError> {
-        if kinds.is_empty() || self.gate(target, &[], home)?.0 {
-            return Ok(Vec::new());
-        }
-        let mut needed = kinds.to_vec();
-        for kind in kinds {
-            let without: Vec<usize> = needed.iter().copied().filter(|other| other != kind).collect();
-            if self.gate(target, &without, home)?.0 {
-                needed = without;
-            }
-        }
-        let (snapshot, held) = (self.snapshot, self.facts.held);
-        let uses = needed.iter().filter_map(|kind| {
-            let scopes = snapshot.scopes.iter();
-            scopes
-                .filter(|scope| scope.covers(target.country, held, snapshot.now))
-                .find(|scope| snapshot.kind(&scope.used.kind) == Some(*kind))
-                .map(|scope| scope.used.clone())
-        });
-        Ok(uses.collect())
-    }
-
-    fn oblige(
-        &mut self,
-        target: &Target,
-        kinds: &[usize],
-        home: AtHome,
-        verdict: &mut Verdict,
-    ) -> Result<(), PolicyError> {
-        if self.snapshot.duties.is_empty() {
-            return Ok(());
-        }
-        let request = self.request("Oblige", target, kinds, home)?;
-        let answer = Authorizer::new().is_authorized(&request, &self.snapshot.duties, &target.entities);
-        if answer.diagnostics().errors().next().is_some() {
-            *verdict = Verdict { rules: vec![Arc::new(evaluation_error())], ..Verdict::default() };
-            return Ok(());
-        }
-        for index in self.snapshot.rules_of(answer.diagnostics().reason()) {
-            if let Some(rule) = self.snapshot.compiled.rules.get(index)
-                && let Role::Duty(obligation) = &rule.role
-            {
-                extend(&mut verdict.obligations, std::slice::from_ref(obligation));
-                extend(&mut verdict.duties, std::slice::from_ref(&rule.rule));
-            }
-        }
-        Ok(())
-    }
-
-    fn request(
-        &mut self,
-        action: &str,
-        target: &Target,
-        kinds: &[usize],
-        home: AtHome,
-    ) -> Result<Request, PolicyError> {
-        let known = self.contexts.iter().find(|(k, h, _)| k == kinds && *h == home);
-        let context = match known {
-            Some((_, _, context)) => context.clone(),
-            None => {
-                let context = self.snapshot.context(&self.facts, kinds, home)?;
-                self.contexts.push((kinds.to_vec(), home, context.clone()));
-                context
-            }
-        };
-        let operator = self.snapshot.operator.0.clone();
-        Request::new(operator, uid("Action", action)?, target.uid.clone(), context, None)
-            .map_err(|error| PolicyError::Question(error.to_string()))
-    }
-}
-
-/// The enumerated words as Cedar values, made once.
-struct Literals {
-    countries: Vec<RestrictedExpression>,
-    classes: Vec<RestrictedExpression>,
-    blocs: Vec<RestrictedExpression>,
-    mechanisms: Vec<RestrictedExpression>,
-}
-
-impl Literals {
-    fn new(compiled: &Compiled) -> Result<Literals, PolicyError> {
-        let all = |kind: &str, words: &mut dyn Iterator<Item = String>| {
-            words.map(|word| literal(kind, &word)).collect::<Result<Vec<_>, _>>()
-        };
-        Ok(Literals {
-            countries: all("Country", &mut Country::all().map(|country| country.code().to_owned()))?,
-            classes: all("Class", &mut DataClass::all().map(|class| class.name().to_owned()))?,
-            blocs: all("Bloc", &mut compiled.blocs.iter().map(|bloc| bloc.name.clone()))?,
-            mechanisms: all("Mechanism", &mut compiled.words.mechanisms.iter().map(|word| word.to_string()))?,
-        })
-    }
-
-    fn country(&self, country: Country) -> RestrictedExpression {
-        // The table has an entry for each country.
-        self.countries[country.index()].clone()
-    }
-}
-
-fn operator_entity(
-    operator: &config::Operator,
-    compiled: &Compiled,
-    words: &Literals,
-) -> Result<(EntityUid, Entity), PolicyError> {
-    let mut sectors = Vec::new();
-    if let Some(word) = &operator.sector {
-        if !compiled.words.sectors.contains(word) {
-            return Err(PolicyError::UnknownSector {
-                word: word.chars().take(80).collect(),
-                known: join(compiled.words.sectors.iter()),
-            });
-        }
-        sectors.push(literal("Sector", word)?);
-    }
-    let uid = uid("Operator", "operator")?;
-    let flag = RestrictedExpression::new_bool;
-    let attributes = HashMap::from([
-        (
-            "countries".to_owned(),
-            RestrictedExpression::new_set(operator.country.map(|country| words.country(country))),
-        ),
-        ("sectors".to_owned(), RestrictedExpression::new_set(sectors)),
-        ("ciio".to_owned(), flag(operator.ciio)),
-        ("publicBody".to_owned(), flag(operator.public_body)),
-        ("piVolumeProcessor".to_owned(), flag(operator.pi_volume_processor)),
-    ]);
-    let entity = Entity::new(uid.clone(), attributes, HashSet::new()).map_err(schema_error)?;
-    Ok((uid, entity))
+/// What tells countries apart.
+#[derive(PartialEq, Eq, Hash)]
+struct Likeness {
+    /// A country that a rule names is like no other.
+    named: Option<Country>,
+    /// Membership in each bloc, before and after each of its changes.
+    blocs: Vec<Vec<bool>>,
+    /// Which mechanisms reach it.
+    reached: Vec<bool>,
 }
 
 /// Groups of countries that no rule's literal, no bloc and no mechanism tells apart.
 fn alike(compiled: &Compiled, scopes: &[Scope]) -> Vec<CountrySet> {
-    let mut groups: HashMap<(Option<Country>, Vec<Vec<i64>>, Vec<bool>), CountrySet> = HashMap::new();
+    let mut groups: HashMap<Likeness, CountrySet> = HashMap::new();
     for country in Country::all() {
         let named = compiled.named.contains(country).then_some(country);
         // A membership that ends is not the same as one that stays, so the moments of change are asked about.
         let blocs = compiled.blocs.iter().map(|bloc| {
             let moments = std::iter::once(i64::MIN).chain(bloc.changes());
-            moments.map(|moment| i64::from(bloc.contains(country, moment))).collect()
+            moments.map(|moment| bloc.contains(country, moment)).collect::<Vec<_>>()
         });
         let reached = scopes.iter().map(|scope| scope.reaches(country));
-        groups.entry((named, blocs.collect(), reached.collect())).or_default().insert(country);
+        let likeness = Likeness { named, blocs: blocs.collect(), reached: reached.collect() };
+        groups.entry(likeness).or_default().insert(country);
     }
     let mut groups: Vec<CountrySet> = groups.into_values().collect();
     groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
     groups
-}
-
-fn uid(kind: &str, id: &str) -> Result<EntityUid, PolicyError> {
-    let kind: EntityTypeName =
-        kind.parse().map_err(|_| PolicyError::Schema(format!("no entity type {kind}")))?;
-    Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
-}
-
-fn literal(kind: &str, word: &str) -> Result<RestrictedExpression, PolicyError> {
-    Ok(RestrictedExpression::new_entity_uid(uid(kind, word)?))
-}
-
-fn join<'a>(words: impl Iterator<Item = &'a String>) -> String {
-    words.map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
-fn schema_error(error: impl std::fmt::Display) -> PolicyError {
-    PolicyError::Schema(error.to_string())
 }

@@ -89,8 +89,7 @@ impl Sources {
             message: message.to_owned(),
         };
         let (mut schema, mut blocs) = (None, None);
-        let mut packs: BTreeMap<String, (Option<SourceFile>, Vec<SourceFile>, Option<SourceFile>)> =
-            BTreeMap::new();
+        let mut packs: BTreeMap<String, Slot> = BTreeMap::new();
         for (path, text) in files {
             let file = SourceFile { path: path.clone(), text };
             match path.split_once('/') {
@@ -99,9 +98,9 @@ impl Sources {
                 Some((pack, name)) if !name.contains('/') => {
                     let slot = packs.entry(pack.to_owned()).or_default();
                     match name {
-                        "pack.toml" => slot.0 = Some(file),
-                        "cases.toml" => slot.2 = Some(file),
-                        _ if name.ends_with(".cedar") => slot.1.push(file),
+                        "pack.toml" => slot.manifest = Some(file),
+                        "cases.toml" => slot.cases = Some(file),
+                        _ if name.ends_with(".cedar") => slot.policies.push(file),
                         _ => return Err(layout(&path, UNEXPECTED)),
                     }
                 }
@@ -109,7 +108,7 @@ impl Sources {
             }
         }
         let mut arranged = Vec::with_capacity(packs.len());
-        for (name, (manifest, policies, cases)) in packs {
+        for (name, Slot { manifest, policies, cases }) in packs {
             let Some(manifest) = manifest else {
                 return Err(layout(&name, "the pack has no pack.toml"));
             };
@@ -145,6 +144,14 @@ impl Sources {
         }
         Ok(self)
     }
+}
+
+/// The files of a pack while they are found.
+#[derive(Default)]
+struct Slot {
+    manifest: Option<SourceFile>,
+    policies: Vec<SourceFile>,
+    cases: Option<SourceFile>,
 }
 
 const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml and one folder a pack with pack.toml, \

@@ -1,7 +1,5 @@
 //! Writes small country databases in MaxMind DB format, version 2, for tests.
 
-use std::net::Ipv6Addr;
-
 use ipnet::IpNet;
 
 /// The bytes of a database in which each network has the `country.iso_code` given. Networks may be IPv4 or IPv6; a
@@ -17,7 +15,7 @@ pub fn database(networks: &[(&str, &str)], record: impl Fn(&str) -> Vec<u8>) -> 
         .map(|(network, word)| match network.parse().unwrap() {
             // IPv4 lies at ::/96.
             IpNet::V4(v4) => (u128::from(u32::from(v4.network())), 96 + v4.prefix_len(), *word),
-            IpNet::V6(v6) => (u128::from(Ipv6Addr::from(v6.network())), v6.prefix_len(), *word),
+            IpNet::V6(v6) => (u128::from(v6.network()), v6.prefix_len(), *word),
         })
         .collect();
     networks.sort_by_key(|(_, prefix, _)| *prefix);

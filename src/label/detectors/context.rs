@@ -17,8 +17,12 @@ impl Words {
     /// Whether one of the words lies within `range` of `text`.
     pub fn occur(&self, text: &[u8], range: Range<usize>) -> bool {
         let Some(stretch) = text.get(range.clone()) else { return false };
-        let latin = (range.clone()).any(|at| {
-            starts_word(text, at)
+        // Most places fail at the first letter, for all words at once.
+        let firsts =
+            self.latin.iter().filter_map(|word| word.bytes().next()).fold(0u32, |set, b| set | 1 << (b & 31));
+        let latin = range.clone().any(|at| {
+            text.get(at).is_some_and(|b| firsts >> (b & 31) & 1 != 0)
+                && starts_word(text, at)
                 && self.latin.iter().any(|word| {
                     match_length(stretch.get(at - range.start..).unwrap_or_default(), word.as_bytes())
                         .is_some_and(|length| ends_word(text, at + length))

@@ -99,11 +99,12 @@ fn hostile_streams_are_scanned_in_bounded_memory() {
 }
 
 #[test]
-fn the_digit_bits_are_those_of_each_byte() {
+fn the_bits_of_a_class_are_those_of_each_byte() {
     for shift in 0..4u8 {
         let word: [u8; 64] = std::array::from_fn(|n| n as u8 + 64 * shift);
-        let slow = word.iter().rev().fold(0u64, |bits, b| bits << 1 | u64::from(b.is_ascii_digit()));
-        assert_eq!(digit_bits(&word), slow);
+        let slow = |is: fn(&u8) -> bool| word.iter().rev().fold(0u64, |bits, b| bits << 1 | u64::from(is(b)));
+        assert_eq!(digit_bits(&word), slow(u8::is_ascii_digit));
+        assert_eq!(capital_bits(&word), slow(u8::is_ascii_uppercase));
     }
 }
 

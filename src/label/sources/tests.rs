@@ -107,7 +107,7 @@ fn a_rule_matches_when_all_its_conditions_hold() {
         content_type: Some("Application/DICOM; transfer-syntax=x"),
         ..PLAIN
     };
-    let labelled = |object: &Object<'_>| !label(&[all.clone()], object).unwrap().is_unlabelled();
+    let labelled = |object: &Object<'_>| !label(std::slice::from_ref(&all), object).unwrap().is_unlabelled();
     assert!(labelled(&fits));
     assert!(!labelled(&Object { bucket: "shop", ..fits }));
     assert!(!labelled(&Object { key: "scans/old/a.dcm", ..fits }));
@@ -123,7 +123,7 @@ fn a_double_star_crosses_segments_and_a_kind_matches_all_its_types() {
         [("scans/a/b/c.dcm", true), ("scans/c.dcm", true), ("other/c.dcm", false), ("scans/a\nb/c.dcm", true)]
     {
         assert_eq!(
-            !label(&[deep.clone()], &Object { key, ..PLAIN }).unwrap().is_unlabelled(),
+            !label(std::slice::from_ref(&deep), &Object { key, ..PLAIN }).unwrap().is_unlabelled(),
             fits,
             "{key:?}"
         );
@@ -133,7 +133,11 @@ fn a_double_star_crosses_segments_and_a_kind_matches_all_its_types() {
         [("image/png", true), ("IMAGE/x;y", true), ("imagex/png", false), ("ima", false)]
     {
         let object = Object { content_type: Some(content_type), ..PLAIN };
-        assert_eq!(!label(&[images.clone()], &object).unwrap().is_unlabelled(), fits, "{content_type}");
+        assert_eq!(
+            !label(std::slice::from_ref(&images), &object).unwrap().is_unlabelled(),
+            fits,
+            "{content_type}"
+        );
     }
 }
 

@@ -1,0 +1,216 @@
+//! One question put to Cedar, place by place.
+//!
+//! Cedar skips a rule that it cannot evaluate; here any such error refuses the place.
+
+use std::sync::Arc;
+
+use cedar_policy::{Authorizer, Context, Request};
+
+use super::compiled::Role;
+use super::decision::{Verdict, default_deny, evaluation_error, extend};
+use super::entities::uid;
+use super::mechanism::MechanismUse;
+use super::snapshot::{Key, Snapshot, Target};
+use super::{Action, PolicyError, Rule};
+use crate::label::ClassSet;
+use crate::label::class::DataClass;
+use crate::names::{Country, CountrySet};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AtHome {
+    Yes,
+    No,
+}
+
+/// What the policies are told about the object, apart from the place.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// As labelled, with what is presumed: the classes that a mechanism must cover.
+    pub held: ClassSet,
+    /// Closed upwards.
+    pub classes: ClassSet,
+    pub subjects: CountrySet,
+    pub subject_blocs: Vec<usize>,
+    pub uncovered: CountrySet,
+    pub labelled: bool,
+    pub scanned_completely: bool,
+    pub regulated: bool,
+    pub origin: Option<Country>,
+    pub held_in: CountrySet,
+}
+
+impl Facts {
+    pub fn new(key: &Key, snapshot: &Snapshot) -> Facts {
+        let labelled = !key.classes.is_empty();
+        let mut held = key.classes;
+        if !labelled && !key.scanned_completely {
+            // Nobody knows what it is, so it is what binds most.
+            held = DataClass::all().filter(|class| class.name() == "personal").collect();
+        }
+        let subject_blocs = snapshot.compiled.blocs.iter().enumerate();
+        let subject_blocs = subject_blocs
+            .filter(|(_, bloc)| key.subjects.iter().any(|country| bloc.contains(country, snapshot.now)))
+            .map(|(index, _)| index);
+        Facts {
+            held,
+            classes: held.with_ancestors(),
+            subjects: key.subjects,
+            subject_blocs: subject_blocs.collect(),
+            uncovered: key.subjects.difference(snapshot.compiled.covers),
+            labelled,
+            scanned_completely: key.scanned_completely,
+            regulated: held.iter().any(|class| class.name() != "non_personal"),
+            origin: key.origin,
+            held_in: key.held_in,
+        }
+    }
+}
+
+/// One question while it is put to many places; contexts are shared between places that see the same.
+pub struct Asking<'a> {
+    snapshot: &'a Snapshot,
+    action: Action,
+    facts: Facts,
+    contexts: Vec<(Vec<usize>, AtHome, Context)>,
+}
+
+impl<'a> Asking<'a> {
+    pub fn new(snapshot: &'a Snapshot, key: &Key) -> Asking<'a> {
+        let facts = Facts::new(key, snapshot);
+        Asking { snapshot, action: key.action, facts, contexts: Vec::new() }
+    }
+
+    pub fn verdict(&mut self, target: &Target, home: AtHome) -> Result<Verdict, PolicyError> {
+        let kinds = self.snapshot.in_force(target.country, self.facts.held);
+        let (allowed, rules) = self.gate(target, &kinds, home)?;
+        if !allowed {
+            return Ok(Verdict { rules, ..Verdict::default() });
+        }
+        let mechanisms = self.needed(target, &kinds, home)?;
+        let mut verdict = Verdict { allowed: true, rules, mechanisms, ..Verdict::default() };
+        self.oblige(target, &kinds, home, &mut verdict)?;
+        Ok(verdict)
+    }
+
+    /// An unknown reader may read what every country may read. Countries that nothing tells apart are asked once.
+    pub fn unknown_reader(&mut self, key: &Key) -> Result<Verdict, PolicyError> {
+        // These a rule can tell from others by comparing them with the resource's country.
+        let operator = self.snapshot.setting.operator.country;
+        let named = key.subjects.union(key.held_in);
+        let named: CountrySet = named.iter().chain(key.origin).chain(operator).collect();
+        let stand_ins = self.snapshot.alike.iter().filter_map(|group| group.difference(named).iter().next());
+        let asked: Vec<Country> = stand_ins.chain(named.iter()).collect();
+        let mut all = Verdict { allowed: true, ..Verdict::default() };
+        for country in asked {
+            let verdict = self.verdict(self.snapshot.reader(country)?, AtHome::No)?;
+            if !verdict.allowed {
+                return Ok(verdict);
+            }
+            extend(&mut all.rules, &verdict.rules);
+            extend(&mut all.obligations, &verdict.obligations);
+            extend(&mut all.duties, &verdict.duties);
+            extend(&mut all.mechanisms, &verdict.mechanisms);
+        }
+        Ok(all)
+    }
+
+    pub fn gate(
+        &mut self,
+        target: &Target,
+        kinds: &[usize],
+        home: AtHome,
+    ) -> Result<(bool, Vec<Arc<Rule>>), PolicyError> {
+        let request = self.request(self.action.name(), target, kinds, home)?;
+        let answer = Authorizer::new().is_authorized(&request, &self.snapshot.gates, &target.entities);
+        if answer.diagnostics().errors().next().is_some() {
+            return Ok((false, vec![Arc::new(evaluation_error())]));
+        }
+        let allowed = answer.decision() == cedar_policy::Decision::Allow;
+        let rules = self.snapshot.rules_of(answer.diagnostics().reason());
+        let mut rules: Vec<_> = rules
+            .into_iter()
+            .filter_map(|index| self.snapshot.compiled.rules.get(index))
+            .map(|rule| Arc::clone(&rule.rule))
+            .collect();
+        if !allowed && rules.is_empty() {
+            rules.push(Arc::new(default_deny()));
+        }
+        Ok((allowed, rules))
+    }
+
+    /// The mechanisms that carry an allowed place: as few as can be while it stays allowed.
+    fn needed(
+        &mut self,
+        target: &Target,
+        kinds: &[usize],
+        home: AtHome,
+    ) -> Result<Vec<MechanismUse>, PolicyError> {
+        if kinds.is_empty() || self.gate(target, &[], home)?.0 {
+            return Ok(Vec::new());
+        }
+        let mut needed = kinds.to_vec();
+        for kind in kinds {
+            let without: Vec<usize> = needed.iter().copied().filter(|other| other != kind).collect();
+            if self.gate(target, &without, home)?.0 {
+                needed = without;
+            }
+        }
+        let (snapshot, held) = (self.snapshot, self.facts.held);
+        let uses = needed.iter().filter_map(|kind| {
+            let scopes = snapshot.scopes.iter();
+            scopes
+                .filter(|scope| scope.covers(target.country, held, snapshot.now))
+                .find(|scope| snapshot.kind(&scope.used.kind) == Some(*kind))
+                .map(|scope| scope.used.clone())
+        });
+        Ok(uses.collect())
+    }
+
+    fn oblige(
+        &mut self,
+        target: &Target,
+        kinds: &[usize],
+        home: AtHome,
+        verdict: &mut Verdict,
+    ) -> Result<(), PolicyError> {
+        if self.snapshot.duties.is_empty() {
+            return Ok(());
+        }
+        let request = self.request("Oblige", target, kinds, home)?;
+        let answer = Authorizer::new().is_authorized(&request, &self.snapshot.duties, &target.entities);
+        if answer.diagnostics().errors().next().is_some() {
+            *verdict = Verdict { rules: vec![Arc::new(evaluation_error())], ..Verdict::default() };
+            return Ok(());
+        }
+        for index in self.snapshot.rules_of(answer.diagnostics().reason()) {
+            if let Some(rule) = self.snapshot.compiled.rules.get(index)
+                && let Role::Duty(obligation) = &rule.role
+            {
+                extend(&mut verdict.obligations, std::slice::from_ref(obligation));
+                extend(&mut verdict.duties, std::slice::from_ref(&rule.rule));
+            }
+        }
+        Ok(())
+    }
+
+    fn request(
+        &mut self,
+        action: &str,
+        target: &Target,
+        kinds: &[usize],
+        home: AtHome,
+    ) -> Result<Request, PolicyError> {
+        let known = self.contexts.iter().find(|(k, h, _)| k == kinds && *h == home);
+        let context = match known {
+            Some((_, _, context)) => context.clone(),
+            None => {
+                let context = self.snapshot.context(&self.facts, kinds, home)?;
+                self.contexts.push((kinds.to_vec(), home, context.clone()));
+                context
+            }
+        };
+        let operator = self.snapshot.operator.0.clone();
+        Request::new(operator, uid("Action", action)?, target.uid.clone(), context, None)
+            .map_err(|error| PolicyError::Question(error.to_string()))
+    }
+}
