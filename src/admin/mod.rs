@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use http::request::Parts;
 use http::{Method, Request, Response, StatusCode, header};
 
 use crate::body::Body;
@@ -13,15 +14,18 @@ use crate::gateway::server::Front;
 pub fn front(gateway: Arc<Gateway>) -> Front {
     Front::new(tower::service_fn(move |request: Request<Body>| {
         let gateway = gateway.clone();
-        async move { Ok::<_, Infallible>(answer(&gateway, &request).await) }
+        async move {
+            let (parts, _) = request.into_parts();
+            Ok::<_, Infallible>(answer(&gateway, &parts).await)
+        }
     }))
 }
 
-async fn answer(gateway: &Gateway, request: &Request<Body>) -> Response<Body> {
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+async fn answer(gateway: &Gateway, request: &Parts) -> Response<Body> {
+    if !matches!(request.method, Method::GET | Method::HEAD) {
         return text(StatusCode::METHOD_NOT_ALLOWED, "text/plain", "only GET and HEAD\n");
     }
-    match request.uri().path() {
+    match request.uri.path() {
         "/healthz" => text(StatusCode::OK, "text/plain", "ok\n"),
         "/readyz" => match gateway.readiness().await {
             Ok(()) => text(StatusCode::OK, "text/plain", "ready\n"),

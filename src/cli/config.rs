@@ -38,9 +38,17 @@ impl ConfigCommand {
                 Store::Embedded { path } => format!("embedded store in {}", path.display()),
                 Store::S3(remote) => format!("S3 at {}", remote.endpoint),
             };
-            println!("  location {} in {} (region {}): {store}", location.id, location.country, location.region);
+            println!(
+                "  location {} in {} (region {}): {store}",
+                location.id, location.country, location.region
+            );
         }
-        println!("  {} apps, {} label rules, {} mechanisms", config.apps.len(), config.label.rules.len(), config.mechanisms.len());
+        println!(
+            "  {} apps, {} label rules, {} mechanisms",
+            config.apps.len(),
+            config.label.rules.len(),
+            config.mechanisms.len()
+        );
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -49,8 +49,7 @@ pub fn credentials(data: &Path) -> Result<PathBuf, CommandError> {
     );
     // Complete or not there at all, whatever happens in between.
     let fresh = data.join("credentials.tmp");
-    let mut file =
-        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&fresh, &path)?;
@@ -73,6 +72,10 @@ fn read(path: &Path) -> Result<Option<(String, Secret)>, CommandError> {
     };
     match (value("aws_access_key_id"), value("aws_secret_access_key")) {
         (Some(id), Some(secret)) => Ok(Some((id, Secret::new(secret)))),
-        _ => Err(format!("{} does not hold an access key; delete it, and the next start makes a new one", path.display()).into()),
+        _ => Err(format!(
+            "{} does not hold an access key; delete it, and the next start makes a new one",
+            path.display()
+        )
+        .into()),
     }
 }

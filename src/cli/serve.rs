@@ -115,14 +115,18 @@ async fn listen_for_signals(gateway: &Arc<Gateway>) -> std::io::Result<()> {
 fn announce(gateway: &Gateway, endpoint: &str, admin: SocketAddr, demo: Option<&std::path::Path>) {
     println!("Domicile {} serves S3 at {endpoint}", env!("CARGO_PKG_VERSION"));
     for location in gateway.locations.all() {
-        println!("  location {} in {} (region {})", location.facts.id, location.facts.country, location.facts.region);
+        println!(
+            "  location {} in {} (region {})",
+            location.facts.id, location.facts.country, location.facts.region
+        );
     }
     println!("  policy set {}", gateway.engine.policy().0);
     println!("  health, readiness and metrics at http://{admin}/healthz, /readyz, /metrics");
     let Some(data) = demo else { return };
     let credentials = demo::path(data);
     let credentials = std::path::absolute(&credentials).unwrap_or(credentials);
-    let program = std::env::current_exe().map_or_else(|_| "domicile".to_owned(), |path| path.display().to_string());
+    let program =
+        std::env::current_exe().map_or_else(|_| "domicile".to_owned(), |path| path.display().to_string());
     println!("  demo credentials in {}", credentials.display());
     println!();
     println!("A first object, about a patient in China. Paste these lines into another terminal:");
@@ -141,7 +145,8 @@ fn announce(gateway: &Gateway, endpoint: &str, admin: SocketAddr, demo: Option<&
 impl LogFormat {
     fn install(self) -> Result<(), CommandError> {
         use tracing_subscriber::EnvFilter;
-        let filter = EnvFilter::try_from_env("DOMICILE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,domicile=info"));
+        let filter =
+            EnvFilter::try_from_env("DOMICILE_LOG").unwrap_or_else(|_| EnvFilter::new("warn,domicile=info"));
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self {
             LogFormat::Text => {

@@ -86,7 +86,8 @@ impl Where {
 
 fn parse(object: &str) -> Result<(BucketName, ObjectKey), CommandError> {
     let usage = || format!("`{object}` is not an object; write s3://bucket/key");
-    let (bucket, key) = object.strip_prefix("s3://").and_then(|rest| rest.split_once('/')).ok_or_else(usage)?;
+    let (bucket, key) =
+        object.strip_prefix("s3://").and_then(|rest| rest.split_once('/')).ok_or_else(usage)?;
     Ok((bucket.parse()?, key.parse()?))
 }
 
@@ -117,12 +118,17 @@ impl Answer {
         let list = |items: &[String]| if items.is_empty() { "none".to_owned() } else { items.join(", ") };
         println!("{}", self.object);
         match (&self.country, &self.region) {
-            (Some(country), Some(region)) => println!("  rests in   {} in {country} (region {region})", self.location),
+            (Some(country), Some(region)) => {
+                println!("  rests in   {} in {country} (region {region})", self.location)
+            }
             _ => println!("  rests in   {}, which the configuration does not name any more", self.location),
         }
         println!("  since      {}", self.placed_at);
         println!("  size       {} bytes, etag {}", self.size, self.etag);
-        println!("  holds      {}", if self.classes.is_empty() { "unlabelled data".to_owned() } else { list(&self.classes) });
+        println!(
+            "  holds      {}",
+            if self.classes.is_empty() { "unlabelled data".to_owned() } else { list(&self.classes) }
+        );
         println!("  about      {}", list(&self.subjects));
         for evidence in &self.evidence {
             println!("  because    {evidence}");
@@ -144,7 +150,10 @@ impl Answer {
 }
 
 fn time(ms: u64) -> String {
-    i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok()).map_or_else(String::new, |at| at.to_string())
+    i64::try_from(ms)
+        .ok()
+        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
+        .map_or_else(String::new, |at| at.to_string())
 }
 
 impl Line {

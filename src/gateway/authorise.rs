@@ -1,4 +1,4 @@
-//! May this app do this to this bucket? What passes is a [`Call`].
+//! May this app do this to this bucket? What passes is a [`Call`] and its body.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use super::call::{Authorised, Call, Client, Named, peer_address};
 use super::failure::Failure;
 use super::stage::Stage;
 use super::trace::RequestId;
+use crate::body::Body;
 use crate::config::Access;
 use crate::s3::error::Code;
 
@@ -21,9 +22,9 @@ impl Authorise {
 }
 
 impl Stage<Named> for Authorise {
-    type Out = Call;
+    type Out = (Call, Body);
 
-    async fn pass(&self, named: Named) -> Result<Call, Failure> {
+    async fn pass(&self, named: Named) -> Result<(Call, Body), Failure> {
         let Named { identity, target, parts, body } = named;
         let app = self.gateway.apps.by_id(&identity.app).cloned().ok_or_else(|| {
             Failure::client(Code::InvalidAccessKeyId, "The access key id is not one of this gateway's.")
@@ -40,6 +41,6 @@ impl Stage<Named> for Authorise {
         let address = self.gateway.geo.client_address(peer_address(&parts), &parts.headers);
         let client = Client { address, place: self.gateway.geo.place(address) };
         let request = parts.extensions.get::<RequestId>().cloned().unwrap_or_default();
-        Ok(Call { identity, app, client, request, target, parts, body, _authorised: Authorised })
+        Ok((Call { identity, app, client, request, target, parts, _authorised: Authorised }, body))
     }
 }

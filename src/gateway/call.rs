@@ -29,7 +29,8 @@ pub struct Named {
     pub(super) body: Body,
 }
 
-/// A verified, named request that its app may make. Made by the authorising stage alone.
+/// The head of a verified, named request that its app may make. Made by the authorising stage alone; the body
+/// travels beside it.
 pub struct Call {
     pub identity: Identity,
     pub app: Arc<AppGrant>,
@@ -37,7 +38,6 @@ pub struct Call {
     pub request: RequestId,
     pub target: Target,
     pub parts: Parts,
-    pub body: Body,
     pub(super) _authorised: Authorised,
 }
 
@@ -62,7 +62,10 @@ impl Call {
 
     /// The key that the operation names.
     pub fn key(&self) -> Result<&ObjectKey, S3Error> {
-        self.target.key.as_ref().ok_or_else(|| S3Error::new(Code::InvalidURI, "The request names no object key."))
+        self.target
+            .key
+            .as_ref()
+            .ok_or_else(|| S3Error::new(Code::InvalidURI, "The request names no object key."))
     }
 }
 

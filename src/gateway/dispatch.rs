@@ -26,7 +26,7 @@ impl Dispatch {
     }
 }
 
-impl Service<Call> for Dispatch {
+impl Service<(Call, Body)> for Dispatch {
     type Response = Response<Body>;
     type Error = Failure;
     type Future = BoxFuture<'static, Result<Response<Body>, Failure>>;
@@ -35,10 +35,10 @@ impl Service<Call> for Dispatch {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, (call, body): (Call, Body)) -> Self::Future {
         let gateway = self.gateway.clone();
         let access = call.target.operation.access();
-        let answer = answer(gateway, call);
+        let answer = answer(gateway, call, body);
         if access.is_read_only() {
             return Box::pin(answer);
         }
@@ -49,31 +49,31 @@ impl Service<Call> for Dispatch {
     }
 }
 
-async fn answer(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+async fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     use Operation as Op;
     if !call.target.operation.access().is_read_only() {
         gateway.require_log()?;
     }
     match call.target.operation {
         Op::ListBuckets => buckets::list(gateway, call).await,
-        Op::CreateBucket => buckets::create(gateway, call).await,
+        Op::CreateBucket => buckets::create(gateway, call, body).await,
         Op::HeadBucket => buckets::head(gateway, call).await,
         Op::DeleteBucket => buckets::delete(gateway, call).await,
         Op::GetBucketLocation => buckets::location(gateway, call).await,
         Op::GetBucketVersioning => buckets::versioning(gateway, call).await,
         Op::ListObjects | Op::ListObjectsV2 => list::objects(gateway, call).await,
         Op::ListMultipartUploads => list::uploads(gateway, call).await,
-        Op::DeleteObjects => delete::delete_objects(gateway, call).await,
-        Op::PutObject => put::put_object(gateway, call).await,
+        Op::DeleteObjects => delete::delete_objects(gateway, call, body).await,
+        Op::PutObject => put::put_object(gateway, call, body).await,
         Op::GetObject | Op::HeadObject | Op::GetObjectAttributes | Op::GetObjectTagging => {
             get::read_object(gateway, call).await
         }
         Op::DeleteObject => delete::delete_object(gateway, call).await,
         Op::CopyObject => copy::copy_object(gateway, call).await,
         Op::CreateMultipartUpload => multipart::create(gateway, call).await,
-        Op::UploadPart => multipart::upload_part(gateway, call).await,
+        Op::UploadPart => multipart::upload_part(gateway, call, body).await,
         Op::UploadPartCopy => multipart::upload_part_copy(gateway, call).await,
-        Op::CompleteMultipartUpload => multipart::complete(gateway, call).await,
+        Op::CompleteMultipartUpload => multipart::complete(gateway, call, body).await,
         Op::AbortMultipartUpload => multipart::abort(gateway, call).await,
         Op::ListParts => multipart::list_parts(gateway, call).await,
         other => Err(S3Error::new(

@@ -8,14 +8,14 @@ use crate::label::LabelError;
 use crate::locations::LocationError;
 use crate::names::NameError;
 use crate::policy::PolicyError;
+use crate::s3::checksum::ChecksumError;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::listing::ListError;
 use crate::s3::operation::OpError;
 use crate::s3::payload::PayloadError;
 use crate::s3::sigv4::SigError;
 use crate::s3::token::TokenError;
 use crate::s3::xml::{AnswerError, XmlError};
-use crate::s3::listing::ListError;
-use crate::s3::checksum::ChecksumError;
 
 /// Whose doing a failure is: it sets the log level, and the `blame` label of the metrics.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -65,7 +65,10 @@ impl Failure {
 
     pub fn internal(cause: impl Into<BoxError>) -> Self {
         Failure {
-            error: Box::new(S3Error::new(Code::InternalError, "The gateway met an error of its own. Nothing was changed.")),
+            error: Box::new(S3Error::new(
+                Code::InternalError,
+                "The gateway met an error of its own. Nothing was changed.",
+            )),
             blame: Blame::Gateway,
             cause: Some(cause.into()),
         }
@@ -116,7 +119,9 @@ impl From<NameError> for Failure {
 impl From<CollectError> for Failure {
     fn from(error: CollectError) -> Self {
         match error {
-            CollectError::TooLong { .. } => Failure::client(Code::MaxMessageLengthExceeded, error.to_string()),
+            CollectError::TooLong { .. } => {
+                Failure::client(Code::MaxMessageLengthExceeded, error.to_string())
+            }
             CollectError::Read(source) => body_failure(source),
         }
     }
@@ -124,13 +129,21 @@ impl From<CollectError> for Failure {
 
 impl From<CatalogueError> for Failure {
     fn from(error: CatalogueError) -> Self {
-        Failure::unavailable(Blame::Gateway, "The placement catalogue does not answer. Nothing was acknowledged; try again.", error)
+        Failure::unavailable(
+            Blame::Gateway,
+            "The placement catalogue does not answer. Nothing was acknowledged; try again.",
+            error,
+        )
     }
 }
 
 impl From<PolicyError> for Failure {
     fn from(error: PolicyError) -> Self {
-        Failure::unavailable(Blame::Gateway, "The residency policies do not answer. Nothing was stored; try again.", error)
+        Failure::unavailable(
+            Blame::Gateway,
+            "The residency policies do not answer. Nothing was stored; try again.",
+            error,
+        )
     }
 }
 

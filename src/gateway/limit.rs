@@ -71,7 +71,10 @@ where
         let answer = self.inner.call(request.map(|body| Body::new(IdleBody::new(body, idle))));
         Box::pin(async move {
             let response = tokio::time::timeout(total, answer).await.map_err(|_| {
-                Failure::client(Code::RequestTimeout, "The request took longer than the gateway's total timeout.")
+                Failure::client(
+                    Code::RequestTimeout,
+                    "The request took longer than the gateway's total timeout.",
+                )
             })??;
             // The slot is held until the body has been sent: that is what costs memory.
             Ok(response.map(|body| Body::new(Slotted { body, _slot: slot })))

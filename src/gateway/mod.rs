@@ -21,14 +21,14 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::body::BoxError;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::geo::Geo;
 use crate::label::sources::Labeller;
-use crate::body::BoxError;
 use crate::locations::registry::{self, Locations};
-use crate::log::{EntryDraft, Event};
 use crate::log::tiles::{LogState, Status};
+use crate::log::{EntryDraft, Event};
 use crate::names::{Country, LocationId};
 use crate::placement::intents::LiveIntents;
 use crate::placement::keylock::KeyLocks;
@@ -152,7 +152,10 @@ impl Gateway {
     pub async fn refresh_metrics(&self) {
         for id in self.locations.ids() {
             let healthy = i64::from(self.locations.is_healthy(id));
-            self.metrics.location_healthy.get_or_create(&LocationLabels { location: id.to_string() }).set(healthy);
+            self.metrics
+                .location_healthy
+                .get_or_create(&LocationLabels { location: id.to_string() })
+                .set(healthy);
         }
         if let Ok(residues) = self.catalogue.residues(10_000).await {
             self.metrics.residues.set(residues.len() as i64);

@@ -92,7 +92,8 @@ impl Server {
             match accepted {
                 Ok((stream, peer)) => {
                     let watcher = graceful.watcher();
-                    let connection = Connection { front: front.clone(), peer: Peer(peer), limits: limits.clone() };
+                    let connection =
+                        Connection { front: front.clone(), peer: Peer(peer), limits: limits.clone() };
                     let tls = tls.clone();
                     tokio::spawn(async move { connection.run(stream, tls, watcher).await });
                 }
@@ -131,7 +132,8 @@ impl Connection {
             let builder = self.builder().http1_only();
             return self.serve(builder, stream, watcher).await;
         };
-        let Ok(Ok(stream)) = tokio::time::timeout(self.limits.header_timeout, tls.accept(stream)).await else {
+        let Ok(Ok(stream)) = tokio::time::timeout(self.limits.header_timeout, tls.accept(stream)).await
+        else {
             return;
         };
         let builder = match stream.get_ref().1.alpn_protocol() {
@@ -188,7 +190,8 @@ fn acceptor(tls: &config::Tls) -> Result<TlsAcceptor, ServerError> {
     let chain = CertificateDer::pem_file_iter(&tls.certificate)
         .and_then(|certificates| certificates.collect::<Result<Vec<_>, _>>())
         .map_err(|error| fail("certificate", &tls.certificate, error.to_string()))?;
-    let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| fail("key", &tls.key, error.to_string()))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&tls.key).map_err(|error| fail("key", &tls.key, error.to_string()))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -22,8 +22,8 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use self::files::Unsynced;
 use self::follow::Followed;
-use super::checkpoint::{CheckpointError, Head, LogKey, Origin};
 pub use super::LogInfo;
+use super::checkpoint::{CheckpointError, Head, LogKey, Origin};
 
 /// Where entries come from. Shows durable entries only, and never changes one that it has shown.
 pub trait LogSource: Send + Sync {

@@ -12,8 +12,8 @@ use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
 use crate::locations::Location;
-use crate::s3::error::{Code, S3Error};
 use crate::s3::checksum::Subject;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::{self, BucketEntry, BucketList};
 
 const MAX_DOCUMENT: usize = 64 << 10;
@@ -32,14 +32,17 @@ pub async fn existing(gateway: &Gateway, call: &Call) -> Result<Bucket, Failure>
 
 /// CreateBucket. `LocationConstraint` names the home location, by its region or its id; without one the home is
 /// the location of the region that the request was signed for, as it is at S3.
-pub async fn create(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
-    let document = read_document(&mut call, MAX_DOCUMENT, Subject::Body).await?;
+pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+    let document = read_document(&call, body, MAX_DOCUMENT, Subject::Body).await?;
     let constraint = xml::parse_create_bucket(&document, xml::Bound(MAX_DOCUMENT))?;
     let home = match &constraint {
         Some(named) => Some(gateway.locations.by_region_or_id(named).ok_or_else(|| {
             S3Error::new(
                 Code::InvalidLocationConstraint,
-                format!("The specified location-constraint is not valid. The locations here are: {}.", gateway.locations.regions()),
+                format!(
+                    "The specified location-constraint is not valid. The locations here are: {}.",
+                    gateway.locations.regions()
+                ),
             )
         })?),
         None => gateway.locations.by_region_or_id(&call.identity.region),
@@ -189,7 +192,8 @@ pub async fn list(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, F
             S3Error::new(Code::InvalidArgument, "max-buckets must be a whole number from 1 to 10000.")
         })?,
     };
-    buckets.retain(|bucket| bucket.name.as_str() > after && bucket.name.starts_with(prefix.unwrap_or_default()));
+    buckets
+        .retain(|bucket| bucket.name.as_str() > after && bucket.name.starts_with(prefix.unwrap_or_default()));
     let next = (buckets.len() > most).then(|| buckets[most - 1].name.clone());
     buckets.truncate(most);
     let entries = buckets.iter().map(|bucket| BucketEntry {

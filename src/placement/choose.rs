@@ -9,7 +9,11 @@ use crate::policy::{Decision, Permit};
 
 /// The bucket's home if it is allowed and healthy; else the first allowed and healthy one in the order of the
 /// configuration; else the first allowed one, which then answers for itself.
-pub fn choose(gateway: &Gateway, decision: &Arc<Decision>, home: Option<&LocationId>) -> Result<Permit, Failure> {
+pub fn choose(
+    gateway: &Gateway,
+    decision: &Arc<Decision>,
+    home: Option<&LocationId>,
+) -> Result<Permit, Failure> {
     let allowed: Vec<&LocationId> =
         gateway.locations.ids().filter(|id| decision.permit(id).is_some()).collect();
     let healthy = |id: &&LocationId| gateway.locations.is_healthy(id);
@@ -20,6 +24,10 @@ pub fn choose(gateway: &Gateway, decision: &Arc<Decision>, home: Option<&Locatio
         .or(preferred)
         .or(allowed.first().copied());
     chosen.and_then(|id| decision.permit(id)).ok_or_else(|| {
-        Failure::unavailable(Blame::Gateway, "No location is configured that may hold this object.", "empty choice")
+        Failure::unavailable(
+            Blame::Gateway,
+            "No location is configured that may hold this object.",
+            "empty choice",
+        )
     })
 }

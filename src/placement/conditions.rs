@@ -47,7 +47,9 @@ impl Conditions {
             (Conditions::Matches(_), None) => {
                 Err(Failure::client(Code::NoSuchKey, "The specified key does not exist."))
             }
-            (Conditions::Matches(etag), Some(existing)) if etag != plain(&existing.etag) => failed("If-Match"),
+            (Conditions::Matches(etag), Some(existing)) if etag != plain(&existing.etag) => {
+                failed("If-Match")
+            }
             _ => Ok(()),
         }
     }

@@ -114,15 +114,15 @@ pub(super) async fn find_source(gateway: &Gateway, call: &Call) -> Result<(CopyS
     }
     let handle = gateway.catalogue.object_handle(source.bucket.as_str(), source.key.as_str());
     let placement = gateway.catalogue.find(handle).await?;
-    let placement = placement.ok_or_else(|| {
-        S3Error::new(Code::NoSuchKey, "The copy source does not exist.")
-    })?;
+    let placement =
+        placement.ok_or_else(|| S3Error::new(Code::NoSuchKey, "The copy source does not exist."))?;
     Ok((source, placement))
 }
 
 /// A copy holds what its source holds.
 pub(super) fn inherit(labels: &mut Labels, origin: &Placement) {
-    let evidence = |label| Evidence { source: Source::Copy, label, detail: "a label of the copy's source".to_owned() };
+    let evidence =
+        |label| Evidence { source: Source::Copy, label, detail: "a label of the copy's source".to_owned() };
     for class in origin.classes.iter() {
         labels.add(evidence(Label::Class(class)));
     }
@@ -150,7 +150,10 @@ async fn copy_across(
         return Ok(source_failure(reading));
     }
     if header_text(reading.headers(), "etag").is_some_and(|etag| etag != origin.etag) {
-        return Err(Failure::client(Code::OperationAborted, "The copy source is being overwritten. Try again."));
+        return Err(Failure::client(
+            Code::OperationAborted,
+            "The copy source is being overwritten. Try again.",
+        ));
     }
     let length = http_body::Body::size_hint(reading.body()).exact().unwrap_or(origin.size);
     let headers = destination_headers(gateway, &call, source, &origin, reading.headers()).await?;
@@ -250,7 +253,10 @@ async fn destination_headers(
         )?;
         let response = gateway.locations.source_of_copy(&origin.location)?.call(request).await?;
         if !response.status().is_success() {
-            return Err(Failure::client(Code::OperationAborted, "The tags of the copy source cannot be read."));
+            return Err(Failure::client(
+                Code::OperationAborted,
+                "The tags of the copy source cannot be read.",
+            ));
         }
         let document = response.into_body().collect_limited(MAX_RESULT).await?;
         let tags = xml::parse_tagging(&document, Bound(MAX_RESULT))?;

@@ -15,8 +15,8 @@ use crate::gateway::failure::Failure;
 use crate::label::Labels;
 use crate::log::{DecisionFacts, Event};
 use crate::names::ObjectKey;
-use crate::s3::error::{Code, S3Error};
 use crate::s3::checksum::Subject;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::{self, DeleteEntry, DeleteFailure, DeleteOutcome, Deleted};
 
 /// Largest DeleteObjects document: 1000 keys of 1024 bytes, each escaped at worst.
@@ -44,9 +44,13 @@ pub async fn delete_object(gateway: Arc<Gateway>, call: Call) -> Result<Response
 }
 
 /// Deletes up to 1000 objects; each key has a result of its own.
-pub async fn delete_objects(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
+pub async fn delete_objects(
+    gateway: Arc<Gateway>,
+    call: Call,
+    body: Body,
+) -> Result<Response<Body>, Failure> {
     buckets::existing(&gateway, &call).await?;
-    let document = super::read_document(&mut call, MAX_DOCUMENT, Subject::Body).await?;
+    let document = super::read_document(&call, body, MAX_DOCUMENT, Subject::Body).await?;
     let delete = xml::parse_delete(&document, xml::Bound(MAX_DOCUMENT))?;
     let call = Arc::new(call);
     let results = futures_util::stream::iter(delete.objects)
@@ -83,7 +87,10 @@ async fn delete_listed(
     object: &DeleteEntry,
 ) -> Result<(), Failure> {
     if object.version.as_deref().is_some_and(|version| version != "null") {
-        return Err(Failure::client(Code::NotImplemented, "Deleting a version by its id is not implemented."));
+        return Err(Failure::client(
+            Code::NotImplemented,
+            "Deleting a version by its id is not implemented.",
+        ));
     }
     if object.last_modified.is_some() || object.size.is_some() {
         let message = "Conditions on LastModifiedTime or Size are not implemented.";
@@ -91,8 +98,9 @@ async fn delete_listed(
     }
     let mut headers = HeaderMap::new();
     if let Some(etag) = &object.etag {
-        let value = http::HeaderValue::from_str(etag)
-            .map_err(|_| S3Error::new(Code::InvalidArgument, "An ETag of the document is not a header value."))?;
+        let value = http::HeaderValue::from_str(etag).map_err(|_| {
+            S3Error::new(Code::InvalidArgument, "An ETag of the document is not a header value.")
+        })?;
         headers.insert(header::IF_MATCH, value);
     }
     match delete_key(gateway, call, &object.key, headers).await? {

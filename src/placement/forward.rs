@@ -76,8 +76,9 @@ pub fn request(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Request<Body>, S3Error> {
-    let uri = path_style_uri(bucket, key, (!query.is_empty()).then_some(query))
-        .map_err(|_| S3Error::new(Code::InvalidURI, "The request's path and query are too long to be sent on."))?;
+    let uri = path_style_uri(bucket, key, (!query.is_empty()).then_some(query)).map_err(|_| {
+        S3Error::new(Code::InvalidURI, "The request's path and query are too long to be sent on.")
+    })?;
     let mut request = Request::new(body);
     *request.method_mut() = method;
     *request.uri_mut() = uri;

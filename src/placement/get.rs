@@ -32,7 +32,11 @@ pub async fn read_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
 
 /// The location's answer is not about the write that the catalogue labels. A write may be just between its two
 /// commits: wait for it, and look again.
-async fn settled_read(gateway: &Gateway, call: &Call, handle: ObjectHandle) -> Result<Response<Body>, Failure> {
+async fn settled_read(
+    gateway: &Gateway,
+    call: &Call,
+    handle: ObjectHandle,
+) -> Result<Response<Body>, Failure> {
     drop(gateway.key_locks.lock(handle).await);
     let Some(placement) = gateway.catalogue.find(handle).await? else {
         return Err(missing(gateway, call).await);
@@ -80,8 +84,7 @@ async fn fetch(gateway: &Gateway, call: &Call, placement: &Placement) -> Result<
     };
     if reader != Some(facts.country) && returns_content(call.target.operation) {
         // Bytes that cross a border, or may: durable before the first one leaves.
-        let mut draft =
-            record::draft(call, Event::Read, facts.country, &labels, decided(&decision, "allow"));
+        let mut draft = record::draft(call, Event::Read, facts.country, &labels, decided(&decision, "allow"));
         draft.object = Some(placement.object);
         draft.from.push(record::place(&facts));
         gateway.catalogue.record_event(draft).await?;

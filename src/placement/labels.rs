@@ -38,7 +38,11 @@ pub fn declared(gateway: &Gateway, call: &Call, bucket: &Bucket) -> Result<Label
 }
 
 /// What an earlier try of the same key turned out to hold.
-pub async fn add_remembered(gateway: &Gateway, handle: ObjectHandle, labels: &mut Labels) -> Result<(), Failure> {
+pub async fn add_remembered(
+    gateway: &Gateway,
+    handle: ObjectHandle,
+    labels: &mut Labels,
+) -> Result<(), Failure> {
     if let Some(Verdict { classes, subjects }) = gateway.catalogue.verdict(handle).await? {
         let remembered = |label| Evidence {
             source: Source::Earlier,

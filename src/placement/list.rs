@@ -185,7 +185,8 @@ pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
         for entry in page.uploads {
             let key: ObjectKey = entry.key.parse()?;
             last = last.max(Some(entry.key.clone()));
-            let upload = Upload { location: location.facts.id.clone(), id: entry.upload_id, pinned: Vec::new() };
+            let upload =
+                Upload { location: location.facts.id.clone(), id: entry.upload_id, pinned: Vec::new() };
             let upload_id = gateway.tokens.seal_upload(bucket, &key, &upload)?;
             merged.push(Listed::Upload(UploadEntry { upload_id, ..entry }));
         }
@@ -202,7 +203,8 @@ pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
     merged.retain(|item| {
         let (name, id) = item.position();
         let after = (request.key_marker.as_str(), request.upload_id_marker.as_str());
-        let is_after = if after.1.is_empty() { name > after.0 || after.0.is_empty() } else { (name, id) > after };
+        let is_after =
+            if after.1.is_empty() { name > after.0 || after.0.is_empty() } else { (name, id) > after };
         is_after && horizon.as_deref().is_none_or(|horizon| name <= horizon)
     });
     merged.sort_by(|a, b| a.position().cmp(&b.position()));

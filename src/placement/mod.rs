@@ -31,8 +31,7 @@ use crate::s3::checksum::Subject;
 use crate::s3::payload::VerifiedBody;
 
 /// Reads the verified XML document of a call.
-async fn read_document(call: &mut Call, limit: usize, subject: Subject) -> Result<Bytes, Failure> {
-    let body = std::mem::take(&mut call.body);
+async fn read_document(call: &Call, body: Body, limit: usize, subject: Subject) -> Result<Bytes, Failure> {
     let mut verified = VerifiedBody::new(body, &call.parts.headers, &call.identity, subject, limit as u64)?;
     verified.settle_empty().await?;
     Ok(Body::new(verified).collect_limited(limit).await?)

@@ -23,8 +23,8 @@ use crate::label::scanner::Findings;
 use crate::label::{Coverage, Labels};
 use crate::locations::{LocationError, PayloadHash};
 use crate::policy::{Action, Decision, Permit};
-use crate::s3::error::{Code, S3Error};
 use crate::s3::checksum::Subject;
+use crate::s3::error::{Code, S3Error};
 use crate::s3::payload::{VerifiedBody, strip_framing};
 use crate::s3::token::Upload;
 use crate::s3::xml::{self, ErrorDocument, Outcome};
@@ -74,8 +74,7 @@ pub async fn create(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
 }
 
 /// UploadPart.
-pub async fn upload_part(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
-    let body = std::mem::take(&mut call.body);
+pub async fn upload_part(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     let mut verified = VerifiedBody::new(
         body,
         &call.parts.headers,
@@ -110,7 +109,10 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
         return Ok(copy::source_failure(reading));
     }
     if header_text(reading.headers(), "etag").is_some_and(|etag| etag != origin.etag) {
-        return Err(Failure::client(Code::OperationAborted, "The copy source is being overwritten. Try again."));
+        return Err(Failure::client(
+            Code::OperationAborted,
+            "The copy source is being overwritten. Try again.",
+        ));
     }
     let length = http_body::Body::size_hint(reading.body())
         .exact()
@@ -130,8 +132,8 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
 }
 
 /// CompleteMultipartUpload: judged once more, then recorded like any write.
-pub async fn complete(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
-    let document = read_document(&mut call, MAX_DOCUMENT, Subject::Object).await?;
+pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+    let document = read_document(&call, body, MAX_DOCUMENT, Subject::Object).await?;
     xml::parse_complete(&document, xml::Bound(MAX_DOCUMENT))?;
     let upload = PinnedUpload::open(gateway.clone(), call).await?;
     let Some(permit) = upload.decide(&upload.labels)?.permit(&upload.upload.location) else {
@@ -216,7 +218,8 @@ async fn pass_on(gateway: &Gateway, call: &Call) -> Result<Response<Body>, Failu
     let query = call.target.query.for_location(&[("uploadId", &upload.id)]);
     let headers = forward::onward_headers(&call.parts);
     let method = call.parts.method.clone();
-    let request = forward::request(method, call.bucket()?, Some(call.key()?), &query, headers, Body::empty())?;
+    let request =
+        forward::request(method, call.bucket()?, Some(call.key()?), &query, headers, Body::empty())?;
     Ok(gateway.locations.housekeeping(&upload.location)?.call(request).await?)
 }
 

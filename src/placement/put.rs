@@ -19,7 +19,7 @@ use crate::s3::checksum::Subject;
 use crate::s3::payload::{VerifiedBody, strip_framing};
 
 /// Stores an object where its labels allow.
-pub async fn put_object(gateway: Arc<Gateway>, mut call: Call) -> Result<Response<Body>, Failure> {
+pub async fn put_object(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     let bucket = buckets::existing(&gateway, &call).await?;
     let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
 
@@ -36,7 +36,6 @@ pub async fn put_object(gateway: Arc<Gateway>, mut call: Call) -> Result<Respons
     }
 
     // The content, verified as it comes in.
-    let body = std::mem::take(&mut call.body);
     let mut verified = VerifiedBody::new(
         body,
         &call.parts.headers,

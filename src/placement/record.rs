@@ -89,7 +89,13 @@ pub fn placement(labels: &Labels, permit: &Permit, size: u64) -> Placement {
 }
 
 /// An entry of this call; names go into the sealed part.
-pub fn draft(call: &Call, event: Event, jurisdiction: Country, labels: &Labels, decision: DecisionFacts) -> EntryDraft {
+pub fn draft(
+    call: &Call,
+    event: Event,
+    jurisdiction: Country,
+    labels: &Labels,
+    decision: DecisionFacts,
+) -> EntryDraft {
     EntryDraft {
         event,
         jurisdiction,
@@ -113,7 +119,13 @@ pub fn draft(call: &Call, event: Event, jurisdiction: Country, labels: &Labels, 
 }
 
 /// Logs a refusal and makes the answer that names rule, citation and remedy.
-pub async fn refuse(gateway: &Gateway, call: &Call, labels: &Labels, decision: &Decision, home: Country) -> Failure {
+pub async fn refuse(
+    gateway: &Gateway,
+    call: &Call,
+    labels: &Labels,
+    decision: &Decision,
+    home: Country,
+) -> Failure {
     let Some(refusal) = decision.refusal() else {
         return Failure::internal("a decision that allows was to be refused");
     };

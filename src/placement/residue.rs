@@ -53,7 +53,8 @@ async fn remove(gateway: &Gateway, residue: &Residue) -> Result<(), Failure> {
     let bucket: BucketName = residue.bucket.parse()?;
     let key: ObjectKey = residue.key.parse()?;
     let query = residue.version.as_ref().map(|version| format!("versionId={version}")).unwrap_or_default();
-    let request = forward::request(Method::DELETE, &bucket, Some(&key), &query, HeaderMap::new(), Body::empty())?;
+    let request =
+        forward::request(Method::DELETE, &bucket, Some(&key), &query, HeaderMap::new(), Body::empty())?;
     let response = gateway.locations.housekeeping(&residue.location)?.call(request).await?;
     if !response.status().is_success() && response.status() != StatusCode::NOT_FOUND {
         return Err(Failure::internal(format!("the location answered {}", response.status())));

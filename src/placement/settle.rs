@@ -91,14 +91,8 @@ async fn settle(gateway: &Gateway, location: &LocationId, mut intents: Vec<Inten
     draft.subjects = placement.subjects;
     draft.sealed.etag = Some(held.etag);
     draft.sealed.version = held.version;
-    let write = WriteRecord {
-        intent: intent.id,
-        handle,
-        bucket: intent.bucket,
-        key: intent.key,
-        placement,
-        draft,
-    };
+    let write =
+        WriteRecord { intent: intent.id, handle, bucket: intent.bucket, key: intent.key, placement, draft };
     gateway.catalogue.record_write(write).await?;
     Ok(())
 }

@@ -22,8 +22,8 @@ use crate::catalogue::{
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Failure, body_failure};
-use crate::label::scanner::Findings;
 use crate::label::Labels;
+use crate::label::scanner::Findings;
 use crate::locations::{LocationError, PayloadHash};
 use crate::log::{EntryDraft, Event};
 use crate::names::{Country, CountrySet};
@@ -247,11 +247,7 @@ impl Write {
         .into()
     }
 
-    pub(super) async fn open_intent(
-        &self,
-        labels: &Labels,
-        permit: &Permit,
-    ) -> Result<LiveIntent, Failure> {
+    pub(super) async fn open_intent(&self, labels: &Labels, permit: &Permit) -> Result<LiveIntent, Failure> {
         let intent = Intent {
             id: 0,
             handle: self.handle,

@@ -12,7 +12,7 @@ mod writer;
 
 pub use answers::{
     BucketEntry, BucketList, CompleteAnswer, CopyAnswer, DeleteFailure, DeleteOutcome, Deleted,
-    ErrorDocument, Outcome, complete_result, copy_result, delete_result, initiate_result,
+    ErrorDocument, Outcome, complete_result, copy_part_result, copy_result, delete_result, initiate_result,
     list_buckets_result, location_constraint, parse_complete_result, parse_copy_result, parse_delete_result,
     parse_error, parse_initiate_result, versioning_configuration,
 };
