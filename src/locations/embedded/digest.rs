@@ -334,3 +334,44 @@ fn announced(headers: &HeaderMap) -> Option<Algorithm> {
 fn decode<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     BASE64_STANDARD.decode(text).ok()?.try_into().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sum(algorithm: Algorithm, bytes: &[u8]) -> Vec<u8> {
+        let mut running = Running::new(algorithm);
+        running.update(bytes);
+        running.finish()
+    }
+
+    #[test]
+    fn the_sum_of_a_whole_follows_from_the_sums_of_its_parts() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|n| (n * n / 3) as u8).collect();
+        for algorithm in [Algorithm::Crc32, Algorithm::Crc32c, Algorithm::Crc64Nvme] {
+            let whole = Checksum::of(algorithm, &sum(algorithm, &bytes));
+            for cuts in [vec![], vec![1], vec![50_000, 70_001], vec![1, 2, 3, 99_999, 100_000]] {
+                let mut parts = Vec::new();
+                let mut start = 0;
+                for end in cuts.into_iter().chain([bytes.len()]) {
+                    let part = &bytes[start..end];
+                    parts.push((sum(algorithm, part), part.len() as u64));
+                    start = end;
+                }
+                assert_eq!(combine(algorithm, Kind::FullObject, &parts), Some(whole.clone()));
+            }
+        }
+        assert_eq!(combine(Algorithm::Sha256, Kind::FullObject, &[(vec![0; 32], 1)]), None);
+    }
+
+    #[test]
+    fn a_composite_is_the_sum_of_the_sums_and_their_number() {
+        let parts =
+            [b"12345".as_slice(), b"6789"].map(|part| (sum(Algorithm::Sha1, part), part.len() as u64));
+        let joined = [parts[0].0.as_slice(), &parts[1].0].concat();
+        let expected = format!("{}-2", BASE64_STANDARD.encode(sum(Algorithm::Sha1, &joined)));
+        let composite = combine(Algorithm::Sha1, Kind::Composite, &parts).unwrap();
+        assert_eq!((composite.kind, composite.value.as_str()), (Kind::Composite, expected.as_str()));
+        assert_eq!(Checksum::from_record(&composite.to_record()), Some(composite));
+    }
+}

@@ -303,3 +303,6 @@ fn sweep(id: &LocationId, index: &Index, blobs: &Blobs) -> Result<Damage, Embedd
     }
     Ok(damage)
 }
+
+#[cfg(test)]
+mod tests;
