@@ -10,8 +10,9 @@
 //! transaction that names it, and the file that it displaces is removed after that transaction. So a crash leaves
 //! files without a row at worst, which the next start removes.
 //!
-//! The way of a request: [`request`] takes it apart, [`buckets`], [`objects`] and [`uploads`] hold one function for
-//! each operation, [`receive`] and [`download`] move the bytes.
+//! The way of a request: `request` takes it apart, `buckets`, `objects` and `uploads` hold one function for
+//! each operation, `receive` and `download` move the bytes.
+#![allow(clippy::result_large_err, reason = "an S3Error is made once a request at most, where it ends")]
 
 mod attributes;
 mod blobs;

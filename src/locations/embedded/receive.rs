@@ -37,7 +37,8 @@ pub async fn receive(
     if expected.is_some_and(|length| length > MAX_BODY_BYTES) {
         return Err(too_large().into());
     }
-    let mut writer = Writer::Idle(Sink { blobs, staged: None, digests: asserted.digests(), size: 0 });
+    let mut writer =
+        Writer::Idle(Box::new(Sink { blobs, staged: None, digests: asserted.digests(), size: 0 }));
     let taken = take_in(&mut writer, body, expected, &mut asserted).await;
     let mut sink = match writer.idle().await {
         Ok(sink) => sink,
@@ -112,8 +113,8 @@ impl Batch {
 
 /// The sink, or the task that writes a batch to it.
 enum Writer {
-    Idle(Sink),
-    Busy(JoinHandle<Result<Sink, Failure>>),
+    Idle(Box<Sink>),
+    Busy(JoinHandle<Result<Box<Sink>, Failure>>),
     /// A batch could not be written; the sink has cleaned up after itself.
     Broken,
 }
@@ -125,7 +126,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn idle(self) -> Result<Sink, Failure> {
+    async fn idle(self) -> Result<Box<Sink>, Failure> {
         match self {
             Writer::Idle(sink) => Ok(sink),
             Writer::Busy(task) => task.await.map_err(|_| EmbeddedError::Stopped)?,
@@ -144,7 +145,7 @@ struct Sink {
 }
 
 impl Sink {
-    fn write(mut self, batch: Batch) -> Result<Sink, Failure> {
+    fn write(mut self: Box<Self>, batch: Batch) -> Result<Box<Sink>, Failure> {
         match self.append(batch) {
             Ok(()) => Ok(self),
             Err(error) => {
@@ -169,8 +170,8 @@ impl Sink {
     }
 
     /// Writes the rest, compares the digests, and only then makes it durable.
-    fn finish(self, rest: Batch, asserted: &Asserted) -> Result<Received, Failure> {
-        let Sink { staged, digests, size, .. } = self.write(rest)?;
+    fn finish(self: Box<Self>, rest: Batch, asserted: &Asserted) -> Result<Received, Failure> {
+        let Sink { staged, digests, size, .. } = *self.write(rest)?;
         let staged = staged.ok_or(EmbeddedError::Stopped)?;
         match asserted.verify(digests) {
             Ok((md5, checksum)) => {

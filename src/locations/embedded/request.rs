@@ -51,7 +51,8 @@ const SUBRESOURCES: [&str; 39] = [
 ];
 
 /// Request headers that ask for what this store does not do. Ignoring them would be a lie.
-const UNSUPPORTED_HEADERS: [&str; 4] = [
+const UNSUPPORTED_HEADERS: [&str; 5] = [
+    "x-amz-grant-",
     "x-amz-object-lock-",
     "x-amz-server-side-encryption",
     "x-amz-website-redirect-location",
@@ -242,7 +243,10 @@ fn refuse_unsupported(operation: &Operation, headers: &HeaderMap) -> Result<(), 
     let unsupported =
         headers.keys().any(|name| UNSUPPORTED_HEADERS.iter().any(|known| name.as_str().starts_with(known)));
     let other_class = headers.get("x-amz-storage-class").is_some_and(|class| class != "STANDARD");
-    if unsupported || other_class { Err(not_implemented()) } else { Ok(()) }
+    // What everybody who can reach an object can do with it is decided in the gateway; these two ask for no more.
+    let other_acl =
+        headers.get("x-amz-acl").is_some_and(|acl| acl != "private" && acl != "bucket-owner-full-control");
+    if unsupported || other_class || other_acl { Err(not_implemented()) } else { Ok(()) }
 }
 
 fn not_implemented() -> S3Error {

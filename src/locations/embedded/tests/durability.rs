@@ -145,6 +145,44 @@ async fn a_failing_write_is_undone_alone() {
     }
 }
 
+#[tokio::test]
+async fn a_full_index_refuses_and_keeps_what_it_acknowledged() {
+    let store = Fixture::new().await;
+    let index = &store.store.inner.index;
+    let limit = |pages: u32| {
+        index.write(Vec::new(), move |connection| {
+            connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?;
+            Ok(Change::new(()))
+        })
+    };
+    // No fewer pages than there are: from here on it is full.
+    limit(1).await.unwrap();
+    let large = "v".repeat(2000);
+    let headers = [("x-amz-meta-a", large.as_str())];
+    let mut acknowledged = Vec::new();
+    for n in 0..40 {
+        let (one, two) = (format!("/box/{n}"), format!("/box/{n}b"));
+        let replies =
+            tokio::join!(store.send("PUT", &one, &headers, "x"), store.send("PUT", &two, &headers, "x"));
+        for (reply, uri) in [(replies.0, one), (replies.1, two)] {
+            match reply.status.as_u16() {
+                200 => acknowledged.push(uri),
+                _ => reply.assert_error(503, "ServiceUnavailable"),
+            }
+        }
+    }
+    assert!(acknowledged.len() < 80, "the index was never full");
+    store.settles_at(acknowledged.len()).await;
+    limit(1 << 30).await.unwrap();
+    store.put("after", "x").await;
+    store.store.ready().unwrap();
+    let store = store.reopen();
+    assert_eq!(store.files(), acknowledged.len() + 1);
+    for uri in acknowledged {
+        assert_eq!(store.send("GET", &uri, &[], "").await.text(), "x");
+    }
+}
+
 /// Content says who wrote it and how long it is: one byte value throughout, and the length is its square.
 fn self_describing(writer: u8) -> Vec<u8> {
     vec![writer; usize::from(writer) * usize::from(writer) * 100]

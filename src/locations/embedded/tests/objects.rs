@@ -95,6 +95,8 @@ async fn what_is_not_offered_is_refused_and_not_ignored() {
         ("x-amz-server-side-encryption", "aws:kms"),
         ("x-amz-object-lock-mode", "COMPLIANCE"),
         ("x-amz-storage-class", "GLACIER"),
+        ("x-amz-acl", "public-read"),
+        ("x-amz-grant-read", "id=1"),
         ("if-none-match", "\"abc\""),
     ] {
         store.send("PUT", "/box/k", &[header], "x").await.assert_error(501, "NotImplemented");

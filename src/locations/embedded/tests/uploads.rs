@@ -140,7 +140,7 @@ async fn a_deleted_bucket_takes_its_open_uploads_along() {
 #[tokio::test]
 async fn uploads_are_listed_by_key_and_id() {
     let store = Fixture::new().await;
-    let mut ids = vec![store.create("b", &[]).await, store.create("b", &[]).await];
+    let mut ids = [store.create("b", &[]).await, store.create("b", &[]).await];
     ids.sort();
     store.create("a/1", &[]).await;
     store.create("a/2", &[]).await;
