@@ -17,6 +17,7 @@
 mod attributes;
 mod blobs;
 mod buckets;
+mod complete;
 mod conditions;
 mod digest;
 mod download;

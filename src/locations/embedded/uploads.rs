@@ -3,30 +3,27 @@
 //! A part is a blob of its own. Completing writes no bytes: the object becomes the list of its parts' blobs.
 
 use http::{HeaderMap, HeaderValue, Response, header};
-use md5::{Digest as _, Md5};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::{Connection, OptionalExtension, params};
-use serde::Deserialize;
 
 use super::attributes::Attributes;
 use super::blobs::{BlobId, Retired};
+use super::complete::{Claims, assemble, parse_complete};
 use super::conditions::WriteCondition;
-use super::digest::{self, Algorithm, Asserted, Checksum, Kind};
+use super::digest::{Algorithm, Asserted, Checksum, Kind};
 use super::error::{EmbeddedError, Failure};
 use super::index::Change;
-use super::objects::{collect_document, insert, insert_checksum, malformed_xml, no_content};
-use super::receive::{MAX_BODY_BYTES, Received, receive};
+use super::objects::{collect_document, insert, insert_checksum, no_content};
+use super::receive::{Received, receive};
 use super::request::{Call, UploadId};
-use super::rows::{self, BucketRow, NewObject};
+use super::rows::{self, BucketRow};
 use super::xml::{Document, Encoding};
 use super::{Inner, random_id, time};
 use crate::body::Body;
 use crate::names::{BucketName, ObjectKey};
 use crate::s3::error::{Code, S3Error};
 
-/// All parts but the last have at least 5 MiB (S3 user guide, "Multipart upload limits").
-const MIN_PART_BYTES: u64 = 5 << 20;
-const MAX_PARTS: usize = 10_000;
+pub const MAX_PARTS: usize = 10_000;
 /// 10,000 parts with a SHA-256 each.
 const MAX_COMPLETE_BYTES: usize = 4 << 20;
 const MAX_PAGE: usize = 1000;
@@ -188,9 +185,9 @@ fn parts_page(connection: &Connection, call: &Call, place: &Place) -> Answer {
 
 /// Which checksum the finished object gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Plan {
-    algorithm: Algorithm,
-    kind: Kind,
+pub struct Plan {
+    pub algorithm: Algorithm,
+    pub kind: Kind,
 }
 
 impl Plan {
@@ -235,21 +232,21 @@ impl Plan {
 
 /// Which upload is meant.
 #[derive(Debug, Clone)]
-struct Place {
-    bucket: BucketName,
-    key: ObjectKey,
-    upload: UploadId,
+pub struct Place {
+    pub bucket: BucketName,
+    pub key: ObjectKey,
+    pub upload: UploadId,
 }
 
 /// What the index knows of an upload.
-struct Upload {
-    bucket: BucketRow,
-    attributes: Attributes,
-    plan: Option<Plan>,
+pub struct Upload {
+    pub bucket: BucketRow,
+    pub attributes: Attributes,
+    pub plan: Option<Plan>,
 }
 
 impl Place {
-    fn find(&self, connection: &Connection) -> Result<Upload, Failure> {
+    pub fn find(&self, connection: &Connection) -> Result<Upload, Failure> {
         let bucket = rows::bucket(connection, &self.bucket)?;
         let mut statement = connection.prepare_cached(
             "SELECT headers, tags, checksum FROM uploads WHERE bucket = ?1 AND key = ?2 AND id = ?3",
@@ -265,7 +262,7 @@ impl Place {
     }
 
     /// Forgets the upload with all its parts that no object has taken over.
-    fn remove(&self, connection: &Connection) -> Result<Retired, Failure> {
+    pub fn remove(&self, connection: &Connection) -> Result<Retired, Failure> {
         let bucket = rows::bucket(connection, &self.bucket)?;
         connection
             .prepare_cached("DELETE FROM uploads WHERE bucket = ?1 AND key = ?2 AND id = ?3")?
@@ -282,13 +279,13 @@ impl Place {
 
 /// One part, as it was uploaded last.
 #[derive(Debug, Clone)]
-struct Part {
-    number: u16,
-    size: u64,
-    etag: String,
-    checksum: Option<Checksum>,
-    modified: i64,
-    blob: BlobId,
+pub struct Part {
+    pub number: u16,
+    pub size: u64,
+    pub etag: String,
+    pub checksum: Option<Checksum>,
+    pub modified: i64,
+    pub blob: BlobId,
 }
 
 impl Part {
@@ -317,7 +314,8 @@ impl Part {
         Ok(Change { answer: (), retired: vec![Retired { version: None, blobs }] })
     }
 
-    fn behind(
+    /// Parts with a number above `marker`, in order.
+    pub fn behind(
         connection: &Connection,
         upload: &UploadId,
         marker: usize,
@@ -345,205 +343,6 @@ impl Part {
         }
         Ok(parts)
     }
-}
-
-#[derive(Deserialize)]
-struct CompleteDocument {
-    #[serde(rename = "Part", default)]
-    parts: Vec<WantedPart>,
-}
-
-/// A part as the client names it.
-#[derive(Deserialize)]
-struct WantedPart {
-    #[serde(rename = "PartNumber")]
-    number: u16,
-    #[serde(rename = "ETag")]
-    etag: String,
-    #[serde(rename = "ChecksumCRC32")]
-    crc32: Option<String>,
-    #[serde(rename = "ChecksumCRC32C")]
-    crc32c: Option<String>,
-    #[serde(rename = "ChecksumCRC64NVME")]
-    crc64nvme: Option<String>,
-    #[serde(rename = "ChecksumSHA1")]
-    sha1: Option<String>,
-    #[serde(rename = "ChecksumSHA256")]
-    sha256: Option<String>,
-}
-
-impl WantedPart {
-    fn checksums(&self) -> impl Iterator<Item = (Algorithm, &str)> {
-        [
-            (Algorithm::Crc32, &self.crc32),
-            (Algorithm::Crc32c, &self.crc32c),
-            (Algorithm::Crc64Nvme, &self.crc64nvme),
-            (Algorithm::Sha1, &self.sha1),
-            (Algorithm::Sha256, &self.sha256),
-        ]
-        .into_iter()
-        .filter_map(|(algorithm, value)| Some((algorithm, value.as_deref()?)))
-    }
-
-    /// Whether it is this part that the client means.
-    fn matches(&self, part: &Part) -> bool {
-        self.etag.trim().trim_matches('"') == part.etag
-            && self.checksums().all(|(algorithm, value)| {
-                part.checksum.as_ref().is_some_and(|kept| kept.algorithm == algorithm && kept.value == value)
-            })
-    }
-}
-
-fn parse_complete(document: &[u8]) -> Result<Vec<WantedPart>, S3Error> {
-    let text = std::str::from_utf8(document).map_err(|_| malformed_xml())?;
-    let parts = quick_xml::de::from_str::<CompleteDocument>(text).map_err(|_| malformed_xml())?.parts;
-    if parts.is_empty() || parts.len() > MAX_PARTS {
-        return Err(malformed_xml());
-    }
-    let ascending = parts.iter().zip(parts.iter().skip(1)).all(|(part, next)| part.number < next.number);
-    if !ascending {
-        let message = "The list of parts was not in ascending order. Parts must be ordered by part number.";
-        return Err(S3Error::new(Code::InvalidPartOrder, message));
-    }
-    Ok(parts)
-}
-
-/// What the client says of the whole object.
-struct Claims {
-    size: Option<u64>,
-    checksum: Option<(Algorithm, String)>,
-    kind: Option<Kind>,
-}
-
-impl Claims {
-    fn from_headers(call: &Call) -> Result<Claims, S3Error> {
-        let size = match call.header("x-amz-mp-object-size") {
-            None => None,
-            Some(text) => Some(text.parse().map_err(|_| {
-                S3Error::new(Code::InvalidRequest, "Value for x-amz-mp-object-size header is invalid.")
-            })?),
-        };
-        let kind = call.header("x-amz-checksum-type").and_then(Kind::parse);
-        let checksum = Algorithm::ALL
-            .into_iter()
-            .find_map(|algorithm| call.header(algorithm.header()).map(|value| (algorithm, value.to_owned())));
-        Ok(Claims { size, checksum, kind })
-    }
-
-    fn check(&self, size: u64, checksum: Option<&Checksum>) -> Result<(), S3Error> {
-        if self.size.is_some_and(|claimed| claimed != size) {
-            let message = "The provided 'x-amz-mp-object-size' header does not match what was computed.";
-            return Err(S3Error::new(Code::InvalidRequest, message));
-        }
-        let Some(checksum) = checksum else { return Ok(()) };
-        if self.kind.is_some_and(|claimed| claimed != checksum.kind) {
-            let message = "The checksum type does not match that of the upload.";
-            return Err(S3Error::new(Code::InvalidRequest, message));
-        }
-        match &self.checksum {
-            Some((algorithm, value)) if *algorithm == checksum.algorithm && *value != checksum.value => {
-                Err(S3Error::new(
-                    Code::BadDigest,
-                    format!("The {} you specified did not match the calculated checksum.", algorithm.name()),
-                ))
-            }
-            _ => Ok(()),
-        }
-    }
-}
-
-/// Makes the object out of its parts, inside a transaction. The object's ETag and checksum.
-fn assemble(
-    connection: &Connection,
-    place: &Place,
-    condition: &WriteCondition,
-    wanted: Vec<WantedPart>,
-    claims: &Claims,
-) -> Result<Change<(String, Option<Checksum>)>, Failure> {
-    let upload = place.find(connection)?;
-    let uploaded = Part::behind(connection, &place.upload, 0, MAX_PARTS)?;
-    let parts = choose(uploaded, &wanted)?;
-    let size = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.size));
-    if size > MAX_BODY_BYTES.saturating_mul(MAX_PARTS as u64) {
-        return Err(S3Error::new(
-            Code::EntityTooLarge,
-            "Your proposed upload exceeds the maximum allowed size",
-        )
-        .into());
-    }
-    let etag = multipart_etag(&parts)?;
-    let checksum = match upload.plan {
-        None => None,
-        Some(plan) => whole_checksum(plan, &parts)?,
-    };
-    claims.check(size, checksum.as_ref())?;
-    if *condition != WriteCondition::None {
-        let current = rows::find_object(connection, upload.bucket, &place.key)?;
-        condition.check(current.as_ref(), &place.key)?;
-    }
-    for part in &parts {
-        connection
-            .prepare_cached("DELETE FROM parts WHERE upload = ?1 AND number = ?2")?
-            .execute(params![place.upload.0, part.number])?;
-    }
-    let mut retired = vec![place.remove(connection)?];
-    let object = NewObject {
-        etag: etag.clone(),
-        modified: time::now(),
-        attributes: upload.attributes,
-        checksum: checksum.clone(),
-        segments: parts.iter().map(|part| (part.blob, part.size)).collect(),
-    };
-    retired.extend(rows::put_object(connection, upload.bucket, &place.key, &object)?);
-    Ok(Change { answer: (etag, checksum), retired })
-}
-
-/// The uploaded parts that the client names, checked.
-fn choose(uploaded: Vec<Part>, wanted: &[WantedPart]) -> Result<Vec<Part>, S3Error> {
-    let mut uploaded = uploaded.into_iter();
-    let mut chosen = Vec::with_capacity(wanted.len());
-    for want in wanted {
-        // Both are in ascending order.
-        let part = uploaded.find(|part| part.number >= want.number);
-        match part {
-            Some(part) if part.number == want.number && want.matches(&part) => chosen.push(part),
-            _ => {
-                let message = "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag.";
-                return Err(S3Error::new(Code::InvalidPart, message)
-                    .detail("PartNumber", want.number.to_string())
-                    .detail("ETag", want.etag.clone()));
-            }
-        }
-    }
-    let all_but_last = chosen.len().saturating_sub(1);
-    if let Some(small) = chosen.iter().take(all_but_last).find(|part| part.size < MIN_PART_BYTES) {
-        let message = "Your proposed upload is smaller than the minimum allowed size";
-        return Err(S3Error::new(Code::EntityTooSmall, message)
-            .detail("ProposedSize", small.size.to_string())
-            .detail("MinSizeAllowed", MIN_PART_BYTES.to_string())
-            .detail("PartNumber", small.number.to_string()));
-    }
-    Ok(chosen)
-}
-
-/// MD5 over the parts' MD5s, with their number.
-fn multipart_etag(parts: &[Part]) -> Result<String, EmbeddedError> {
-    let mut md5 = Md5::new();
-    for part in parts {
-        md5.update(hex::decode(&part.etag).map_err(|_| EmbeddedError::Record("a part's ETag"))?);
-    }
-    let sum: [u8; 16] = md5.finalize().into();
-    Ok(format!("{}-{}", hex::encode(sum), parts.len()))
-}
-
-fn whole_checksum(plan: Plan, parts: &[Part]) -> Result<Option<Checksum>, Failure> {
-    let mut sums = Vec::with_capacity(parts.len());
-    for part in parts {
-        let kept = part.checksum.as_ref().filter(|kept| kept.algorithm == plan.algorithm);
-        let kept = kept.ok_or(EmbeddedError::Record("a part without its checksum"))?;
-        sums.push((digest::parse_value(plan.algorithm, kept.value.as_bytes())?, part.size));
-    }
-    Ok(digest::combine(plan.algorithm, plan.kind, &sums))
 }
 
 fn no_such_upload(upload: &UploadId) -> S3Error {
