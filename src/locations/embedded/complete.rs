@@ -1,0 +1,220 @@
+//! Completing a multipart upload: what the client names and claims, and the object that comes of it.
+
+use md5::{Digest as _, Md5};
+use rusqlite::{Connection, params};
+use serde::Deserialize;
+
+use super::conditions::WriteCondition;
+use super::digest::{self, Algorithm, Checksum, Kind};
+use super::error::{EmbeddedError, Failure};
+use super::index::Change;
+use super::objects::malformed_xml;
+use super::receive::MAX_BODY_BYTES;
+use super::request::Call;
+use super::rows::{self, NewObject};
+use super::time;
+use super::uploads::{MAX_PARTS, Part, Place, Plan};
+use crate::s3::error::{Code, S3Error};
+
+/// All parts but the last have at least 5 MiB (S3 user guide, "Multipart upload limits").
+const MIN_PART_BYTES: u64 = 5 << 20;
+
+/// Makes the object out of its parts, inside a transaction. The object's ETag and checksum.
+pub fn assemble(
+    connection: &Connection,
+    place: &Place,
+    condition: &WriteCondition,
+    wanted: Vec<WantedPart>,
+    claims: &Claims,
+) -> Result<Change<(String, Option<Checksum>)>, Failure> {
+    let upload = place.find(connection)?;
+    let uploaded = Part::behind(connection, &place.upload, 0, MAX_PARTS)?;
+    let parts = choose(uploaded, &wanted)?;
+    let size = parts.iter().fold(0_u64, |sum, part| sum.saturating_add(part.size));
+    if size > MAX_BODY_BYTES.saturating_mul(MAX_PARTS as u64) {
+        return Err(S3Error::new(
+            Code::EntityTooLarge,
+            "Your proposed upload exceeds the maximum allowed size",
+        )
+        .into());
+    }
+    let etag = multipart_etag(&parts)?;
+    let checksum = match upload.plan {
+        None => None,
+        Some(plan) => whole_checksum(plan, &parts)?,
+    };
+    claims.check(size, checksum.as_ref())?;
+    if *condition != WriteCondition::None {
+        let current = rows::find_object(connection, upload.bucket, &place.key)?;
+        condition.check(current.as_ref(), &place.key)?;
+    }
+    for part in &parts {
+        connection
+            .prepare_cached("DELETE FROM parts WHERE upload = ?1 AND number = ?2")?
+            .execute(params![place.upload.0, part.number])?;
+    }
+    let mut retired = vec![place.remove(connection)?];
+    let object = NewObject {
+        etag: etag.clone(),
+        modified: time::now(),
+        attributes: upload.attributes,
+        checksum: checksum.clone(),
+        segments: parts.iter().map(|part| (part.blob, part.size)).collect(),
+    };
+    retired.extend(rows::put_object(connection, upload.bucket, &place.key, &object)?);
+    Ok(Change { answer: (etag, checksum), retired })
+}
+
+#[derive(Deserialize)]
+struct CompleteDocument {
+    #[serde(rename = "Part", default)]
+    parts: Vec<WantedPart>,
+}
+
+/// A part as the client names it.
+#[derive(Deserialize)]
+pub struct WantedPart {
+    #[serde(rename = "PartNumber")]
+    number: u16,
+    #[serde(rename = "ETag")]
+    etag: String,
+    #[serde(rename = "ChecksumCRC32")]
+    crc32: Option<String>,
+    #[serde(rename = "ChecksumCRC32C")]
+    crc32c: Option<String>,
+    #[serde(rename = "ChecksumCRC64NVME")]
+    crc64nvme: Option<String>,
+    #[serde(rename = "ChecksumSHA1")]
+    sha1: Option<String>,
+    #[serde(rename = "ChecksumSHA256")]
+    sha256: Option<String>,
+}
+
+impl WantedPart {
+    fn checksums(&self) -> impl Iterator<Item = (Algorithm, &str)> {
+        [
+            (Algorithm::Crc32, &self.crc32),
+            (Algorithm::Crc32c, &self.crc32c),
+            (Algorithm::Crc64Nvme, &self.crc64nvme),
+            (Algorithm::Sha1, &self.sha1),
+            (Algorithm::Sha256, &self.sha256),
+        ]
+        .into_iter()
+        .filter_map(|(algorithm, value)| Some((algorithm, value.as_deref()?)))
+    }
+
+    /// Whether it is this part that the client means.
+    fn matches(&self, part: &Part) -> bool {
+        self.etag.trim().trim_matches('"') == part.etag
+            && self.checksums().all(|(algorithm, value)| {
+                part.checksum.as_ref().is_some_and(|kept| kept.algorithm == algorithm && kept.value == value)
+            })
+    }
+}
+
+/// The parts that the client names, in ascending order.
+pub fn parse_complete(document: &[u8]) -> Result<Vec<WantedPart>, S3Error> {
+    let text = std::str::from_utf8(document).map_err(|_| malformed_xml())?;
+    let parts = quick_xml::de::from_str::<CompleteDocument>(text).map_err(|_| malformed_xml())?.parts;
+    if parts.is_empty() || parts.len() > MAX_PARTS {
+        return Err(malformed_xml());
+    }
+    let ascending = parts.iter().zip(parts.iter().skip(1)).all(|(part, next)| part.number < next.number);
+    if !ascending {
+        let message = "The list of parts was not in ascending order. Parts must be ordered by part number.";
+        return Err(S3Error::new(Code::InvalidPartOrder, message));
+    }
+    Ok(parts)
+}
+
+/// What the client says of the whole object.
+pub struct Claims {
+    size: Option<u64>,
+    checksum: Option<(Algorithm, String)>,
+    kind: Option<Kind>,
+}
+
+impl Claims {
+    pub fn from_headers(call: &Call) -> Result<Claims, S3Error> {
+        let size = match call.header("x-amz-mp-object-size") {
+            None => None,
+            Some(text) => Some(text.parse().map_err(|_| {
+                S3Error::new(Code::InvalidRequest, "Value for x-amz-mp-object-size header is invalid.")
+            })?),
+        };
+        let kind = call.header("x-amz-checksum-type").and_then(Kind::parse);
+        let checksum = Algorithm::ALL
+            .into_iter()
+            .find_map(|algorithm| call.header(algorithm.header()).map(|value| (algorithm, value.to_owned())));
+        Ok(Claims { size, checksum, kind })
+    }
+
+    fn check(&self, size: u64, checksum: Option<&Checksum>) -> Result<(), S3Error> {
+        if self.size.is_some_and(|claimed| claimed != size) {
+            let message = "The provided 'x-amz-mp-object-size' header does not match what was computed.";
+            return Err(S3Error::new(Code::InvalidRequest, message));
+        }
+        let Some(checksum) = checksum else { return Ok(()) };
+        if self.kind.is_some_and(|claimed| claimed != checksum.kind) {
+            let message = "The checksum type does not match that of the upload.";
+            return Err(S3Error::new(Code::InvalidRequest, message));
+        }
+        match &self.checksum {
+            Some((algorithm, value)) if *algorithm == checksum.algorithm && *value != checksum.value => {
+                Err(S3Error::new(
+                    Code::BadDigest,
+                    format!("The {} you specified did not match the calculated checksum.", algorithm.name()),
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The uploaded parts that the client names, checked.
+fn choose(uploaded: Vec<Part>, wanted: &[WantedPart]) -> Result<Vec<Part>, S3Error> {
+    let mut uploaded = uploaded.into_iter();
+    let mut chosen = Vec::with_capacity(wanted.len());
+    for want in wanted {
+        // Both are in ascending order.
+        let part = uploaded.find(|part| part.number >= want.number);
+        match part {
+            Some(part) if part.number == want.number && want.matches(&part) => chosen.push(part),
+            _ => {
+                let message = "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag.";
+                return Err(S3Error::new(Code::InvalidPart, message)
+                    .detail("PartNumber", want.number.to_string())
+                    .detail("ETag", want.etag.clone()));
+            }
+        }
+    }
+    let all_but_last = chosen.len().saturating_sub(1);
+    if let Some(small) = chosen.iter().take(all_but_last).find(|part| part.size < MIN_PART_BYTES) {
+        let message = "Your proposed upload is smaller than the minimum allowed size";
+        return Err(S3Error::new(Code::EntityTooSmall, message)
+            .detail("ProposedSize", small.size.to_string())
+            .detail("MinSizeAllowed", MIN_PART_BYTES.to_string())
+            .detail("PartNumber", small.number.to_string()));
+    }
+    Ok(chosen)
+}
+
+/// MD5 over the parts' MD5s, with their number.
+fn multipart_etag(parts: &[Part]) -> Result<String, EmbeddedError> {
+    let mut md5 = Md5::new();
+    for part in parts {
+        md5.update(hex::decode(&part.etag).map_err(|_| EmbeddedError::Record("a part's ETag"))?);
+    }
+    let sum: [u8; 16] = md5.finalize().into();
+    Ok(format!("{}-{}", hex::encode(sum), parts.len()))
+}
+
+fn whole_checksum(plan: Plan, parts: &[Part]) -> Result<Option<Checksum>, Failure> {
+    let mut sums = Vec::with_capacity(parts.len());
+    for part in parts {
+        let kept = part.checksum.as_ref().filter(|kept| kept.algorithm == plan.algorithm);
+        let kept = kept.ok_or(EmbeddedError::Record("a part without its checksum"))?;
+        sums.push((digest::parse_value(plan.algorithm, kept.value.as_bytes())?, part.size));
+    }
+    Ok(digest::combine(plan.algorithm, plan.kind, &sums))
+}

@@ -1,0 +1,468 @@
+//! Object operations: get, head, put, copy, delete, and the three of tagging.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::Body as _;
+use rusqlite::Connection;
+use serde::Deserialize;
+
+use super::attributes::{Attributes, Tags};
+use super::blobs::{BlobHandle, Hold, NewBlob};
+use super::conditions::{self, WriteCondition};
+use super::digest::{Algorithm, Asserted, Checksum, Kind, Running};
+use super::error::{EmbeddedError, Failure};
+use super::index::{Change, Readers};
+use super::range::{self, Stretch};
+use super::receive::receive;
+use super::request::{self, Call};
+use super::rows::{self, NewObject, Object, Segment};
+use super::xml::Document;
+use super::{Inner, download, time};
+use crate::body::{Body, CollectError};
+use crate::names::{BucketName, ObjectKey};
+use crate::s3::error::{Code, S3Error};
+
+/// Bodies up to this are taken in before the bucket is looked up: the write does it anyhow.
+const SMALL_BODY: u64 = 128 * 1024;
+/// Ten tags of the greatest length, every character escaped, with their elements.
+const MAX_TAGGING_BYTES: usize = 128 * 1024;
+/// How often a read looks again because the object was overwritten under it.
+const MAX_LOOKUPS: usize = 64;
+
+type Answer = Result<Response<Body>, Failure>;
+
+pub async fn get(store: &Inner, call: Call, key: ObjectKey) -> Answer {
+    store
+        .blocking(move |readers, blobs| {
+            let claimed = readers.with(|connection| {
+                claim(connection, blobs, &call.bucket, &key, |object| wanted(&call, object))
+            })?;
+            let Claimed { object, hold, segments, stretch } = claimed;
+            let (from, to) = stretch.bounds(object.size);
+            let body = download::open(blobs.clone(), hold, segments, from, to)?;
+            Ok(read_response(&call, &object, stretch, body)?)
+        })
+        .await
+}
+
+pub async fn head(store: &Inner, call: Call, key: ObjectKey) -> Answer {
+    store
+        .read(move |connection| {
+            let bucket = rows::bucket(connection, &call.bucket)?;
+            let object = rows::object(connection, bucket, &key)?;
+            let stretch = wanted(&call, &object)?;
+            Ok(read_response(&call, &object, stretch, Body::empty())?)
+        })
+        .await
+}
+
+pub async fn put(store: &Inner, call: Call, key: ObjectKey, body: Body) -> Answer {
+    let attributes = Attributes::from_headers(&call.headers)?;
+    let asserted = Asserted::from_headers(&call.headers, call.sha256.as_deref())?;
+    let condition = WriteCondition::from_headers(&call.headers)?;
+    if body.size_hint().upper().is_none_or(|size| size > SMALL_BODY) {
+        check_early(store, &call.bucket, &key, &condition).await?;
+    }
+    let received = receive(store.blobs.handle(), &call.headers, asserted, body).await?;
+    let object = NewObject {
+        etag: hex::encode(received.md5),
+        modified: time::now(),
+        attributes,
+        checksum: received.checksum.clone(),
+        segments: vec![(received.blob.id(), received.size)],
+    };
+    let etag = object.etag.clone();
+    write_object(store, call.bucket, key, condition, object, vec![received.blob]).await?;
+    let mut response = Response::new(Body::empty());
+    insert(response.headers_mut(), header::ETAG, &format!("\"{etag}\""));
+    insert_checksum(response.headers_mut(), received.checksum.as_ref());
+    Ok(response)
+}
+
+pub async fn copy(store: &Inner, call: Call, key: ObjectKey) -> Answer {
+    let condition = WriteCondition::from_headers(&call.headers)?;
+    let request = CopyRequest::parse(&call, &key)?;
+    let headers = call.headers;
+    let (object, blobs) =
+        store.blocking(move |readers, blobs| request.prepare(readers, blobs, &headers)).await?;
+    let (etag, modified, checksum) = (object.etag.clone(), object.modified, object.checksum.clone());
+    write_object(store, call.bucket, key, condition, object, blobs).await?;
+    let mut document = Document::new("CopyObjectResult");
+    document.element("ETag", format!("\"{etag}\"")).element("LastModified", time::iso_date(modified));
+    if let Some(checksum) = checksum {
+        document
+            .element("ChecksumType", checksum.kind.name())
+            .element(checksum.algorithm.element(), &checksum.value);
+    }
+    Ok(document.into_response())
+}
+
+pub async fn delete(store: &Inner, call: Call, key: ObjectKey) -> Answer {
+    let condition = WriteCondition::from_headers(&call.headers)?;
+    let work = move |connection: &Connection| {
+        let bucket = rows::bucket(connection, &call.bucket)?;
+        if condition != WriteCondition::None {
+            condition.check(rows::find_object(connection, bucket, &key)?.as_ref(), &key)?;
+        }
+        Ok(Change { answer: (), retired: rows::remove_object(connection, bucket, &key)? })
+    };
+    store.index.write(Vec::new(), work).await?;
+    // Whoever hears of the deletion may rely on the bytes' being gone, but for downloads under way.
+    store.blobs.settled().await;
+    Ok(no_content())
+}
+
+pub async fn get_tagging(store: &Inner, call: Call, key: ObjectKey) -> Answer {
+    store
+        .read(move |connection| {
+            let bucket = rows::bucket(connection, &call.bucket)?;
+            let object = rows::object(connection, bucket, &key)?;
+            let mut document = Document::new("Tagging");
+            document.within("TagSet", |document| {
+                for (key, value) in object.attributes.tags.iter() {
+                    document.within("Tag", |document| {
+                        document.element("Key", key).element("Value", value);
+                    });
+                }
+            });
+            Ok(document.into_response())
+        })
+        .await
+}
+
+pub async fn put_tagging(store: &Inner, call: Call, key: ObjectKey, body: Body) -> Answer {
+    let asserted = Asserted::from_headers(&call.headers, call.sha256.as_deref())?;
+    let document = collect_document(body, MAX_TAGGING_BYTES, &asserted).await?;
+    let tags = parse_tagging(&document)?;
+    set_tags(store, call.bucket, key, tags).await?;
+    Ok(Response::new(Body::empty()))
+}
+
+pub async fn delete_tagging(store: &Inner, call: Call, key: ObjectKey) -> Answer {
+    set_tags(store, call.bucket, key, Tags::default()).await?;
+    Ok(no_content())
+}
+
+async fn set_tags(store: &Inner, bucket: BucketName, key: ObjectKey, tags: Tags) -> Result<(), Failure> {
+    let work = move |connection: &Connection| {
+        let bucket = rows::bucket(connection, &bucket)?;
+        let object = rows::object(connection, bucket, &key)?;
+        rows::set_tags(connection, object.version, &tags.to_form())?;
+        Ok(Change::new(()))
+    };
+    store.index.write(Vec::new(), work).await
+}
+
+/// Refuses a large upload before its bytes are taken in, where that can be known.
+pub async fn check_early(
+    store: &Inner,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    condition: &WriteCondition,
+) -> Result<(), Failure> {
+    let (bucket, key, condition) = (bucket.clone(), key.clone(), condition.clone());
+    store
+        .read(move |connection| {
+            let bucket = rows::bucket(connection, &bucket)?;
+            if condition == WriteCondition::None {
+                return Ok(());
+            }
+            condition.check(rows::find_object(connection, bucket, &key)?.as_ref(), &key)
+        })
+        .await
+}
+
+async fn write_object(
+    store: &Inner,
+    bucket: BucketName,
+    key: ObjectKey,
+    condition: WriteCondition,
+    object: NewObject,
+    blobs: Vec<NewBlob>,
+) -> Result<(), Failure> {
+    let work = move |connection: &Connection| {
+        let bucket = rows::bucket(connection, &bucket)?;
+        if condition != WriteCondition::None {
+            condition.check(rows::find_object(connection, bucket, &key)?.as_ref(), &key)?;
+        }
+        Ok(Change { answer: (), retired: rows::put_object(connection, bucket, &key, &object)? })
+    };
+    store.index.write(blobs, work).await
+}
+
+/// An object whose blobs cannot go while the hold lives.
+struct Claimed {
+    object: Object,
+    hold: Hold,
+    segments: Vec<Segment>,
+    stretch: Stretch,
+}
+
+/// Looks an object up and holds its blobs. `inspect` checks conditions and says which bytes are wanted.
+fn claim(
+    connection: &Connection,
+    blobs: &BlobHandle,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    inspect: impl Fn(&Object) -> Result<Stretch, S3Error>,
+) -> Result<Claimed, Failure> {
+    for _ in 0..MAX_LOOKUPS {
+        let bucket = rows::bucket(connection, bucket)?;
+        let object = rows::object(connection, bucket, key)?;
+        let stretch = inspect(&object)?;
+        let (from, to) = stretch.bounds(object.size);
+        let hold = blobs.hold(object.version);
+        let segments = rows::segments(connection, object.version, from, to)?;
+        // Still there after the hold and the segments: a removal can only come later, and will see the hold.
+        if rows::version_exists(connection, object.version)? {
+            return Ok(Claimed { object, hold, segments, stretch });
+        }
+    }
+    Err(S3Error::new(Code::SlowDown, "The object is being overwritten too quickly. Please try again.").into())
+}
+
+/// Checks the conditions of a read, and says which bytes it wants.
+fn wanted(call: &Call, object: &Object) -> Result<Stretch, S3Error> {
+    conditions::check_read(&call.headers, object)?;
+    if conditions::range_applies(&call.headers, object) {
+        range::parse(call.header("range"), object.size)
+    } else {
+        Ok(Stretch::Whole)
+    }
+}
+
+fn read_response(
+    call: &Call,
+    object: &Object,
+    stretch: Stretch,
+    body: Body,
+) -> Result<Response<Body>, S3Error> {
+    let (from, to) = stretch.bounds(object.size);
+    let mut response = Response::new(body);
+    describe(response.headers_mut(), call, object, stretch)?;
+    insert(response.headers_mut(), header::CONTENT_LENGTH, &(to - from).to_string());
+    if stretch != Stretch::Whole {
+        *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+        let range = format!("bytes {from}-{}/{}", to.saturating_sub(1), object.size);
+        insert(response.headers_mut(), header::CONTENT_RANGE, &range);
+    }
+    Ok(response)
+}
+
+/// The headers of a read.
+fn describe(headers: &mut HeaderMap, call: &Call, object: &Object, range: Stretch) -> Result<(), S3Error> {
+    headers.extend(object.attributes.headers.clone());
+    headers.entry(header::CONTENT_TYPE).or_insert(HeaderValue::from_static("binary/octet-stream"));
+    insert(headers, header::ETAG, &format!("\"{}\"", object.etag));
+    insert(headers, header::LAST_MODIFIED, &time::http_date(object.modified));
+    headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let tags = object.attributes.tags.len();
+    if tags > 0 {
+        headers.insert("x-amz-tagging-count", HeaderValue::from(tags));
+    }
+    let wants_checksum =
+        call.header("x-amz-checksum-mode").is_some_and(|mode| mode.eq_ignore_ascii_case("ENABLED"));
+    if wants_checksum && range == Stretch::Whole {
+        insert_checksum(headers, object.checksum.as_ref());
+    }
+    let overrides = [
+        ("response-content-type", header::CONTENT_TYPE),
+        ("response-content-language", header::CONTENT_LANGUAGE),
+        ("response-expires", header::EXPIRES),
+        ("response-cache-control", header::CACHE_CONTROL),
+        ("response-content-disposition", header::CONTENT_DISPOSITION),
+        ("response-content-encoding", header::CONTENT_ENCODING),
+    ];
+    for (parameter, name) in overrides {
+        let Some(value) = call.query.value(parameter) else { continue };
+        let value = HeaderValue::from_str(value).map_err(|_| {
+            S3Error::new(Code::InvalidArgument, "Header value cannot be represented.")
+                .detail("ArgumentName", parameter)
+        })?;
+        headers.insert(name, value);
+    }
+    Ok(())
+}
+
+pub fn insert_checksum(headers: &mut HeaderMap, checksum: Option<&Checksum>) {
+    let Some(checksum) = checksum else { return };
+    if let Ok(value) = HeaderValue::from_str(&checksum.value) {
+        headers.insert(HeaderName::from_static(checksum.algorithm.header()), value);
+        headers.insert("x-amz-checksum-type", HeaderValue::from_static(checksum.kind.name()));
+    }
+}
+
+pub fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+pub fn no_content() -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}
+
+/// Reads a small document and compares it with what its sender asserted of it.
+pub async fn collect_document(body: Body, limit: usize, asserted: &Asserted) -> Result<Bytes, Failure> {
+    let document = body.collect_limited(limit).await.map_err(|error| match error {
+        CollectError::Read(error) => Failure::Body(error),
+        CollectError::TooLong { .. } => {
+            S3Error::new(Code::MalformedXML, "The XML you provided is longer than this operation allows")
+                .into()
+        }
+    })?;
+    let mut digests = asserted.digests();
+    digests.update(&document);
+    asserted.verify(digests)?;
+    Ok(document)
+}
+
+pub fn malformed_xml() -> S3Error {
+    let message = "The XML you provided was not well-formed or did not validate against our published schema";
+    S3Error::new(Code::MalformedXML, message)
+}
+
+#[derive(Deserialize)]
+struct Tagging {
+    #[serde(rename = "TagSet")]
+    set: TagSet,
+}
+
+#[derive(Deserialize)]
+struct TagSet {
+    #[serde(rename = "Tag", default)]
+    tags: Vec<Tag>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Tag {
+    key: String,
+    value: String,
+}
+
+fn parse_tagging(document: &[u8]) -> Result<Tags, S3Error> {
+    let text = std::str::from_utf8(document).map_err(|_| malformed_xml())?;
+    let tagging: Tagging = quick_xml::de::from_str(text).map_err(|_| malformed_xml())?;
+    Tags::new(tagging.set.tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
+}
+
+/// Whether a copy keeps what the source has or takes what the request says.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Directive {
+    Copy,
+    Replace,
+}
+
+impl Directive {
+    fn parse(call: &Call, name: &'static str) -> Result<Directive, S3Error> {
+        match call.header(name) {
+            None | Some("COPY") => Ok(Directive::Copy),
+            Some("REPLACE") => Ok(Directive::Replace),
+            Some(_) => {
+                Err(S3Error::new(Code::InvalidArgument, "Unknown directive.").detail("ArgumentName", name))
+            }
+        }
+    }
+}
+
+struct CopyRequest {
+    bucket: BucketName,
+    key: ObjectKey,
+    metadata: Directive,
+    tagging: Directive,
+    attributes: Attributes,
+    algorithm: Option<Algorithm>,
+}
+
+impl CopyRequest {
+    fn parse(call: &Call, target: &ObjectKey) -> Result<CopyRequest, S3Error> {
+        let argument = |message| {
+            S3Error::new(Code::InvalidArgument, message).detail("ArgumentName", "x-amz-copy-source")
+        };
+        let source = call
+            .header("x-amz-copy-source")
+            .ok_or_else(|| argument("Copy Source must mention the source bucket and key: bucket/key"))?;
+        let (path, query) = source.split_once('?').unwrap_or((source, ""));
+        if !matches!(query, "" | "versionId=null") {
+            return Err(S3Error::new(Code::NoSuchVersion, "The specified version does not exist."));
+        }
+        let (bucket, Some(key)) = request::names(path)? else {
+            return Err(argument("Copy Source must mention the source bucket and key: bucket/key"));
+        };
+        let metadata = Directive::parse(call, "x-amz-metadata-directive")?;
+        let tagging = Directive::parse(call, "x-amz-tagging-directive")?;
+        let changes = metadata == Directive::Replace || tagging == Directive::Replace;
+        if bucket == call.bucket && key == *target && !changes {
+            let message = "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";
+            return Err(S3Error::new(Code::InvalidRequest, message));
+        }
+        let algorithm = match call.header("x-amz-checksum-algorithm") {
+            None => None,
+            Some(name) => Some(Algorithm::parse(name).ok_or_else(|| {
+                S3Error::new(Code::InvalidRequest, "Checksum algorithm provided is unsupported.")
+            })?),
+        };
+        let attributes = Attributes::from_headers(&call.headers)?;
+        Ok(CopyRequest { bucket, key, metadata, tagging, attributes, algorithm })
+    }
+
+    /// Gives the source's bytes new names, ready for the write. The ETag stays that of the source. Blocks.
+    fn prepare(
+        self,
+        readers: &Readers,
+        blobs: &BlobHandle,
+        headers: &HeaderMap,
+    ) -> Result<(NewObject, Vec<NewBlob>), Failure> {
+        let claimed = readers.with(|connection| {
+            claim(connection, blobs, &self.bucket, &self.key, |object| {
+                conditions::check_copy_source(headers, object)?;
+                Ok(Stretch::Whole)
+            })
+        })?;
+        let Claimed { object, segments, hold, .. } = claimed;
+        let read = || EmbeddedError::io("read the source of a copy");
+        let checksum = match (self.algorithm, object.checksum) {
+            (Some(wanted), kept)
+                if kept.as_ref().is_none_or(|kept| {
+                    kept.algorithm != wanted || (kept.kind == Kind::Composite && wanted.crc().is_none())
+                }) =>
+            {
+                Some(checksum_of(blobs, &segments, wanted).map_err(read())?)
+            }
+            (_, kept) => kept,
+        };
+        let sources: Vec<_> = segments.iter().map(|segment| segment.blob).collect();
+        let copies = blobs.duplicate(&sources).map_err(EmbeddedError::io("copy an object's bytes"))?;
+        drop(hold);
+        let mut attributes = object.attributes;
+        if self.metadata == Directive::Replace {
+            attributes.headers = self.attributes.headers;
+        }
+        if self.tagging == Directive::Replace {
+            attributes.tags = self.attributes.tags;
+        }
+        let segments =
+            copies.iter().map(NewBlob::id).zip(segments.iter().map(|segment| segment.size)).collect();
+        let modified = time::now();
+        Ok((NewObject { etag: object.etag, modified, attributes, checksum, segments }, copies))
+    }
+}
+
+/// Reads all bytes for a checksum that is not known yet. Blocks.
+fn checksum_of(blobs: &BlobHandle, segments: &[Segment], algorithm: Algorithm) -> std::io::Result<Checksum> {
+    use std::io::Read;
+    let mut running = Running::new(algorithm);
+    let mut buffer = vec![0; 128 * 1024];
+    for segment in segments {
+        let mut file = blobs.open(segment.blob)?;
+        loop {
+            let read = file.read(&mut buffer)?;
+            let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+            running.update(bytes);
+        }
+    }
+    Ok(Checksum::of(algorithm, &running.finish()))
+}

@@ -1,0 +1,263 @@
+//! Taking a request apart: bucket, key, query, and which operation it is.
+
+use http::{HeaderMap, Method, Uri};
+use percent_encoding::percent_decode_str;
+
+use crate::locations::PayloadHash;
+use crate::names::{BucketName, NameError, ObjectKey};
+use crate::s3::error::{Code, S3Error};
+
+/// Query parameters that turn a request into another operation (S3 API reference).
+const SUBRESOURCES: [&str; 39] = [
+    "accelerate",
+    "acl",
+    "analytics",
+    "append",
+    "attributes",
+    "cors",
+    "delete",
+    "encryption",
+    "intelligent-tiering",
+    "inventory",
+    "legal-hold",
+    "lifecycle",
+    "location",
+    "logging",
+    "metadataConfiguration",
+    "metadataTable",
+    "metrics",
+    "notification",
+    "object-lock",
+    "ownershipControls",
+    "partNumber",
+    "policy",
+    "policyStatus",
+    "publicAccessBlock",
+    "renameObject",
+    "replication",
+    "requestPayment",
+    "restore",
+    "retention",
+    "select",
+    "select-type",
+    "session",
+    "tagging",
+    "torrent",
+    "uploadId",
+    "uploads",
+    "versioning",
+    "versions",
+    "website",
+];
+
+/// Request headers that ask for what this store does not do. Ignoring them would be a lie.
+const UNSUPPORTED_HEADERS: [&str; 5] = [
+    "x-amz-grant-",
+    "x-amz-object-lock-",
+    "x-amz-server-side-encryption",
+    "x-amz-website-redirect-location",
+    "x-amz-write-offset-bytes",
+];
+
+/// The operations of this store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    CreateBucket,
+    HeadBucket,
+    DeleteBucket,
+    ListObjects,
+    ListObjectsV2,
+    ListMultipartUploads,
+    PutObject(ObjectKey),
+    CopyObject(ObjectKey),
+    GetObject(ObjectKey),
+    HeadObject(ObjectKey),
+    DeleteObject(ObjectKey),
+    GetObjectTagging(ObjectKey),
+    PutObjectTagging(ObjectKey),
+    DeleteObjectTagging(ObjectKey),
+    CreateMultipartUpload(ObjectKey),
+    UploadPart(ObjectKey, UploadId),
+    CompleteMultipartUpload(ObjectKey, UploadId),
+    AbortMultipartUpload(ObjectKey, UploadId),
+    ListParts(ObjectKey, UploadId),
+}
+
+/// The id of a multipart upload, as the client sent it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadId(pub String);
+
+/// A request, taken apart.
+#[derive(Debug)]
+pub struct Call {
+    pub operation: Operation,
+    pub bucket: BucketName,
+    pub query: Query,
+    pub headers: HeaderMap,
+    /// Hex SHA-256 that the client signed for the payload.
+    pub sha256: Option<String>,
+}
+
+impl Call {
+    pub fn parse(parts: http::request::Parts) -> Result<Call, S3Error> {
+        let query = Query::parse(&parts.uri)?;
+        let (bucket, key) = names(parts.uri.path())?;
+        let operation = operation(&parts.method, key, &query, &parts.headers)?;
+        refuse_unsupported(&operation, &parts.headers)?;
+        if query.value("versionId").is_some_and(|version| version != "null") {
+            return Err(S3Error::new(Code::NoSuchVersion, "The specified version does not exist."));
+        }
+        let sha256 = match parts.extensions.get::<PayloadHash>() {
+            Some(PayloadHash::Sha256(hash)) => Some(hash.to_string()),
+            Some(PayloadHash::Unsigned) | None => None,
+        };
+        Ok(Call { operation, bucket, query, headers: parts.headers, sha256 })
+    }
+
+    /// A header's text. What is not ASCII counts as absent.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+/// The decoded query.
+#[derive(Debug, Default)]
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(uri: &Uri) -> Result<Query, S3Error> {
+        let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        let pairs = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode_component(name)?, decode_component(value)?))
+        });
+        Ok(Query(pairs.collect::<Result<_, S3Error>>()?))
+    }
+
+    pub fn value(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// An empty value is an absent one.
+    pub fn text(&self, name: &str) -> &str {
+        self.value(name).unwrap_or_default()
+    }
+
+    /// A count up to `most`, which is also the default.
+    pub fn count(&self, name: &'static str, most: usize) -> Result<usize, S3Error> {
+        let Some(text) = self.value(name).filter(|text| !text.is_empty()) else { return Ok(most) };
+        match text.parse::<i32>() {
+            Ok(count) if count >= 0 => Ok(usize::try_from(count).unwrap_or(most).min(most)),
+            _ => Err(S3Error::new(
+                Code::InvalidArgument,
+                "Argument must be an integer between 0 and 2147483647",
+            )
+            .detail("ArgumentName", name)),
+        }
+    }
+
+    pub fn part_number(&self) -> Result<u16, S3Error> {
+        self.text("partNumber").parse().ok().filter(|number| (1..=10_000).contains(number)).ok_or_else(|| {
+            let message = "Part number must be an integer between 1 and 10000, inclusive";
+            S3Error::new(Code::InvalidArgument, message).detail("ArgumentName", "partNumber")
+        })
+    }
+
+    /// The parameters that choose the operation.
+    fn subresources(&self) -> Vec<&str> {
+        let mut found: Vec<&str> =
+            self.0.iter().map(|(name, _)| name.as_str()).filter(|name| SUBRESOURCES.contains(name)).collect();
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// Bucket and key of a path-style, once encoded path.
+pub fn names(path: &str) -> Result<(BucketName, Option<ObjectKey>), S3Error> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    let bucket = percent_decode_str(bucket)
+        .decode_utf8_lossy()
+        .parse()
+        .map_err(|_| S3Error::new(Code::InvalidBucketName, "The specified bucket is not valid."))?;
+    let key: Vec<u8> = percent_decode_str(key).collect();
+    if key.is_empty() {
+        return Ok((bucket, None));
+    }
+    let key = ObjectKey::from_bytes(&key).map_err(|error| match error {
+        NameError::KeyLength(length) => S3Error::new(Code::KeyTooLongError, "Your key is too long")
+            .detail("Size", length.to_string())
+            .detail("MaxSizeAllowed", ObjectKey::MAX_BYTES.to_string()),
+        _ => S3Error::new(Code::InvalidURI, "Couldn't parse the specified URI: the key is not UTF-8."),
+    })?;
+    Ok((bucket, Some(key)))
+}
+
+fn operation(
+    method: &Method,
+    key: Option<ObjectKey>,
+    query: &Query,
+    headers: &HeaderMap,
+) -> Result<Operation, S3Error> {
+    let subresources = query.subresources();
+    let upload = || UploadId(query.text("uploadId").to_owned());
+    let copies = headers.contains_key("x-amz-copy-source");
+    let Some(key) = key else {
+        return match (method.as_str(), subresources.as_slice()) {
+            ("PUT", []) => Ok(Operation::CreateBucket),
+            ("HEAD", []) => Ok(Operation::HeadBucket),
+            ("DELETE", []) => Ok(Operation::DeleteBucket),
+            ("GET", []) if query.value("list-type") == Some("2") => Ok(Operation::ListObjectsV2),
+            ("GET", []) => Ok(Operation::ListObjects),
+            ("GET", ["uploads"]) => Ok(Operation::ListMultipartUploads),
+            _ => Err(not_implemented()),
+        };
+    };
+    match (method.as_str(), subresources.as_slice()) {
+        ("PUT", []) if copies => Ok(Operation::CopyObject(key)),
+        ("PUT", []) => Ok(Operation::PutObject(key)),
+        ("GET", []) => Ok(Operation::GetObject(key)),
+        ("HEAD", []) => Ok(Operation::HeadObject(key)),
+        ("DELETE", []) => Ok(Operation::DeleteObject(key)),
+        ("GET", ["tagging"]) => Ok(Operation::GetObjectTagging(key)),
+        ("PUT", ["tagging"]) => Ok(Operation::PutObjectTagging(key)),
+        ("DELETE", ["tagging"]) => Ok(Operation::DeleteObjectTagging(key)),
+        ("POST", ["uploads"]) => Ok(Operation::CreateMultipartUpload(key)),
+        ("PUT", ["partNumber", "uploadId"]) if !copies => Ok(Operation::UploadPart(key, upload())),
+        ("POST", ["uploadId"]) => Ok(Operation::CompleteMultipartUpload(key, upload())),
+        ("DELETE", ["uploadId"]) => Ok(Operation::AbortMultipartUpload(key, upload())),
+        ("GET", ["uploadId"]) => Ok(Operation::ListParts(key, upload())),
+        _ => Err(not_implemented()),
+    }
+}
+
+fn refuse_unsupported(operation: &Operation, headers: &HeaderMap) -> Result<(), S3Error> {
+    let writes = matches!(
+        operation,
+        Operation::PutObject(_) | Operation::CopyObject(_) | Operation::CreateMultipartUpload(_)
+    );
+    if !writes {
+        return Ok(());
+    }
+    let unsupported =
+        headers.keys().any(|name| UNSUPPORTED_HEADERS.iter().any(|known| name.as_str().starts_with(known)));
+    let other_class = headers.get("x-amz-storage-class").is_some_and(|class| class != "STANDARD");
+    // What everybody who can reach an object can do with it is decided in the gateway; these two ask for no more.
+    let other_acl =
+        headers.get("x-amz-acl").is_some_and(|acl| acl != "private" && acl != "bucket-owner-full-control");
+    if unsupported || other_class || other_acl { Err(not_implemented()) } else { Ok(()) }
+}
+
+fn not_implemented() -> S3Error {
+    let message = "A header, parameter or method you provided implies functionality that the embedded store does not implement";
+    S3Error::new(Code::NotImplemented, message)
+}
+
+fn decode_component(text: &str) -> Result<String, S3Error> {
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| {
+        S3Error::new(Code::InvalidURI, "Couldn't parse the specified URI: the query is not UTF-8.")
+    })?;
+    Ok(decoded.into_owned())
+}
