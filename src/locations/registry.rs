@@ -134,7 +134,8 @@ pub fn facts(config: &config::Location) -> Arc<LocationFacts> {
 
 /// A placement can name a location that the configuration has lost.
 fn unknown(id: &LocationId) -> Failure {
-    LocationError::Unreachable { location: id.clone(), source: "it is not in the configuration".into() }.into()
+    LocationError::Unreachable { location: id.clone(), source: "it is not in the configuration".into() }
+        .into()
 }
 
 impl Location {

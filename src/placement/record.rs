@@ -50,8 +50,15 @@ pub fn decided(decision: &Decision, effect: &str) -> DecisionFacts {
     }
 }
 
+/// What allowed this place, then what ruled out the others.
 fn rule_ids(permit: &Permit) -> Vec<String> {
-    ids(permit.rules())
+    let mut rules = ids(permit.rules());
+    for rule in ids(permit.decision().rules().iter()) {
+        if !rules.contains(&rule) {
+            rules.push(rule);
+        }
+    }
+    rules
 }
 
 fn ids<'a>(rules: impl Iterator<Item = &'a std::sync::Arc<Rule>>) -> Vec<String> {
