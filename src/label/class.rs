@@ -179,6 +179,11 @@ impl ClassSet {
         ClassSet(self.0 | other.0)
     }
 
+    /// Whether the two have a class in common.
+    pub fn meets(self, other: ClassSet) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// The set closed upwards, which is what policies see: `personal.health` is also `personal`.
     #[must_use]
     pub fn with_ancestors(self) -> ClassSet {

@@ -66,6 +66,16 @@ impl Facts {
     }
 }
 
+/// The countries that stand for all when the reader's is not known.
+pub fn unknown_readers(snapshot: &Snapshot, key: &Key) -> Vec<Country> {
+    // These a rule can tell from others by comparing them with the resource's country.
+    let operator = snapshot.setting.operator.country;
+    let named = key.subjects.union(key.held_in);
+    let named: CountrySet = named.iter().chain(key.origin).chain(operator).collect();
+    let stand_ins = snapshot.alike.iter().filter_map(|group| group.difference(named).iter().next());
+    stand_ins.chain(named.iter()).collect()
+}
+
 /// One question while it is put to many places; contexts are shared between places that see the same.
 pub struct Asking<'a> {
     snapshot: &'a Snapshot,
@@ -94,14 +104,8 @@ impl<'a> Asking<'a> {
 
     /// An unknown reader may read what every country may read. Countries that nothing tells apart are asked once.
     pub fn unknown_reader(&mut self, key: &Key) -> Result<Verdict, PolicyError> {
-        // These a rule can tell from others by comparing them with the resource's country.
-        let operator = self.snapshot.setting.operator.country;
-        let named = key.subjects.union(key.held_in);
-        let named: CountrySet = named.iter().chain(key.origin).chain(operator).collect();
-        let stand_ins = self.snapshot.alike.iter().filter_map(|group| group.difference(named).iter().next());
-        let asked: Vec<Country> = stand_ins.chain(named.iter()).collect();
         let mut all = Verdict { allowed: true, ..Verdict::default() };
-        for country in asked {
+        for country in unknown_readers(self.snapshot, key) {
             let verdict = self.verdict(self.snapshot.reader(country)?, AtHome::No)?;
             if !verdict.allowed {
                 return Ok(verdict);

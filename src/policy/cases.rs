@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::check::{Problem, Problems};
 use super::compiled::{Compiled, compile};
+use super::decision::Decision;
 use super::mechanism::moment;
-use super::snapshot::{Setting, Snapshot};
+use super::snapshot::{Key, Setting, Snapshot};
 use super::source::{SourceFile, Sources};
 use super::{Action, PackSource, PolicyError, Question};
 use crate::config;
@@ -188,7 +189,15 @@ fn invalid(root: &str, file: &SourceFile, error: &toml::de::Error) -> PolicyErro
 impl Case {
     /// Asks the question; returns what is wrong with the answer, and the rules that decided.
     pub fn run(&self, compiled: &Arc<Compiled>) -> Result<(Option<String>, Vec<String>), PolicyError> {
-        let wrong = |message: &str| Ok((Some(message.to_owned()), Vec::new()));
+        match self.question(compiled)? {
+            Err(wrong) => Ok((Some(wrong), Vec::new())),
+            Ok((snapshot, key)) => Ok(self.judge(&snapshot.evaluate(key)?)),
+        }
+    }
+
+    /// The case's world and its question; or what is wrong with the case itself.
+    pub fn question(&self, compiled: &Arc<Compiled>) -> Result<Result<(Snapshot, Key), String>, PolicyError> {
+        let wrong = |message: &str| Ok(Err(message.to_owned()));
         let action = match self.action {
             ActionWord::Store => Action::Store,
             ActionWord::Replicate => Action::Replicate,
@@ -229,7 +238,7 @@ impl Case {
             mechanisms: self.mechanisms.iter().map(MechanismWord::mechanism).collect(),
         };
         let snapshot = Snapshot::new(Arc::clone(compiled), Arc::new(setting), now)?;
-        let decision = snapshot.evaluate(snapshot.key(&Question {
+        let key = snapshot.key(&Question {
             action,
             classes: self.classes.iter().copied().collect(),
             subjects: self.subjects.iter().copied().collect(),
@@ -240,7 +249,11 @@ impl Case {
             origin: None,
             held_in: self.held_in.iter().copied().collect(),
             reader,
-        }))?;
+        });
+        Ok(Ok((snapshot, key)))
+    }
+
+    fn judge(&self, decision: &Decision) -> (Option<String>, Vec<String>) {
         let rules: Vec<String> = decision.rules().iter().map(|rule| rule.id.to_string()).collect();
         let said = if decision.is_allowed() { Expectation::Allow } else { Expectation::Deny };
         let mut failures = Vec::new();
@@ -256,13 +269,13 @@ impl Case {
             failures.push(format!("expected the obligations {expected:?}, got {due:?}"));
         }
         if failures.is_empty() {
-            return Ok((None, rules));
+            return (None, rules);
         }
         failures.push(format!(
             "decided: {}",
             if rules.is_empty() { "nothing".to_owned() } else { rules.join(", ") }
         ));
-        Ok((Some(failures.join("; ")), rules))
+        (Some(failures.join("; ")), rules)
     }
 }
 

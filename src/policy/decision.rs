@@ -12,7 +12,7 @@ use crate::locations::LocationFacts;
 use crate::names::LocationId;
 
 /// The answer to one question.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Decision {
     policy: PolicyHash,
     action: Action,

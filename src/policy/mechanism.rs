@@ -61,8 +61,12 @@ impl Scope {
 
     /// Whether it counts for these classes at a place in `country`, at `now`.
     pub fn covers(&self, country: Country, classes: ClassSet, now: i64) -> bool {
+        self.reaches(country) && self.counts_for(classes, now)
+    }
+
+    /// Whether it counts for these classes at `now`, wherever it reaches.
+    pub fn counts_for(&self, classes: ClassSet, now: i64) -> bool {
         self.until.is_none_or(|end| now < end)
-            && self.reaches(country)
             && self.classes.is_none_or(|covered| classes.iter().all(|class| within(class, covered)))
     }
 

@@ -15,6 +15,7 @@ pub mod decision;
 mod engine;
 mod entities;
 pub mod explain;
+mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
@@ -134,6 +135,8 @@ pub enum PolicyError {
     Schema(String),
     #[error("a question could not be put to the policies: {0}")]
     Question(String),
+    #[error("a lowered rule answered otherwise than Cedar; nothing is decided with this policy set")]
+    Disagreement,
     #[error("`{0}` is not a configured location")]
     UnknownLocation(LocationId),
 }

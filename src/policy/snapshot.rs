@@ -6,6 +6,7 @@
 //! snapshot knows until when it may be asked; its memo dies with it.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use cedar_policy::{
@@ -16,9 +17,10 @@ use super::asking::{Asking, AtHome, Facts};
 use super::compiled::{Compiled, Role};
 use super::decision::Decision;
 use super::entities::{Literals, join, literal, operator_entity, schema_error, uid};
+use super::lower::{self, Programs};
 use super::mechanism::Scope;
 use super::memo::Memo;
-use super::{Action, PolicyError, Question};
+use super::{Action, Obligation, PolicyError, Question, Rule};
 use crate::config;
 use crate::label::ClassSet;
 use crate::label::class::DataClass;
@@ -32,6 +34,9 @@ pub struct Setting {
     pub operator: config::Operator,
     pub mechanisms: Vec<config::Mechanism>,
 }
+
+/// One in so many decisions that are worked out is worked out by Cedar too, and compared.
+const SAMPLE: u64 = if cfg!(debug_assertions) { 1 } else { 64 };
 
 pub struct Snapshot {
     pub compiled: Arc<Compiled>,
@@ -48,11 +53,17 @@ pub struct Snapshot {
     pub scopes: Vec<Scope>,
     words: Literals,
     pub operator: (EntityUid, Entity),
+    /// The operator and the actions: what every target's entities have in common.
+    common: Entities,
     locations: Vec<Target>,
     /// Made when first asked about, by country.
     readers: Box<[OnceLock<Target>]>,
     /// Countries that no rule, bloc or mechanism tells apart.
     pub alike: Vec<CountrySet>,
+    /// For each action, when first asked about.
+    programs: [OnceLock<Programs>; 4],
+    /// How many decisions were worked out.
+    sampled: AtomicU64,
     memo: Memo<Key, Decision>,
 }
 
@@ -111,10 +122,14 @@ impl Snapshot {
 
         let words = Literals::new(&compiled)?;
         let operator = operator_entity(&setting.operator, &compiled, &words)?;
+        let common =
+            Entities::from_entities([operator.1.clone()], Some(&compiled.schema)).map_err(schema_error)?;
         let mut snapshot = Snapshot {
             alike: alike(&compiled, &scopes),
             readers: Country::all().map(|_| OnceLock::new()).collect(),
             locations: Vec::with_capacity(setting.locations.len()),
+            programs: [const { OnceLock::new() }; 4],
+            sampled: AtomicU64::new(0),
             memo: Memo::new(),
             compiled,
             setting,
@@ -126,6 +141,7 @@ impl Snapshot {
             order,
             scopes,
             words,
+            common,
             operator,
         };
         for facts in Arc::clone(&snapshot.setting.locations).iter() {
@@ -136,6 +152,8 @@ impl Snapshot {
             snapshot.locations.push(target);
         }
         snapshot.probe()?;
+        // The action that every write asks about.
+        snapshot.programs(Action::Store)?;
         Ok(snapshot)
     }
 
@@ -165,12 +183,30 @@ impl Snapshot {
             return Ok(decision);
         }
         let decision = Arc::new(self.evaluate(key)?);
+        if self.sampled.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE) {
+            self.compare(key, &decision)?;
+        }
         self.memo.remember(key, Arc::clone(&decision));
         Ok(decision)
     }
 
+    /// Puts the same question to Cedar. Where the two differ nobody knows who is right, so nothing is allowed.
+    fn compare(&self, key: Key, decision: &Decision) -> Result<(), PolicyError> {
+        if self.evaluate_by_cedar(key)? == *decision {
+            return Ok(());
+        }
+        tracing::error!(policy = %self.compiled.hash.0, "a lowered decision differs from Cedar's");
+        Err(PolicyError::Disagreement)
+    }
+
     /// The answer, worked out.
     pub fn evaluate(&self, key: Key) -> Result<Decision, PolicyError> {
+        let verdicts = lower::verdicts(self, &key)?;
+        Ok(Decision::new(self.compiled.hash.clone(), key.action, &self.setting.locations, verdicts))
+    }
+
+    /// The answer by Cedar's own authorizer: slow, and what [`Snapshot::evaluate`] is measured against.
+    pub fn evaluate_by_cedar(&self, key: Key) -> Result<Decision, PolicyError> {
         let mut asking = Asking::new(self, &key);
         let verdicts = match key.action {
             Action::Read => vec![match key.reader {
@@ -187,6 +223,49 @@ impl Snapshot {
             }
         };
         Ok(Decision::new(self.compiled.hash.clone(), key.action, &self.setting.locations, verdicts))
+    }
+
+    /// The rules for an action over all of its places, lowered when they are first asked about.
+    pub fn programs(&self, action: Action) -> Result<&Programs, PolicyError> {
+        let slot = match action {
+            Action::Store => &self.programs[0],
+            Action::Replicate => &self.programs[1],
+            Action::Relocate => &self.programs[2],
+            Action::Read => &self.programs[3],
+        };
+        if let Some(programs) = slot.get() {
+            return Ok(programs);
+        }
+        let programs = Programs::compile(self, action, &self.targets(action)?)?;
+        Ok(slot.get_or_init(|| programs))
+    }
+
+    /// Ids of the rules that have no lowered form and are evaluated by Cedar each time, which is slow.
+    pub fn slow_rules(&self) -> Result<Vec<String>, PolicyError> {
+        let mut slow = BTreeSet::new();
+        for action in [Action::Store, Action::Replicate, Action::Relocate, Action::Read] {
+            let programs = self.programs(action)?.0.iter();
+            slow.extend(programs.flat_map(|(_, program)| program.slow().collect::<Vec<_>>()));
+        }
+        let rules = slow.into_iter().filter_map(|index| self.compiled.rules.get(index));
+        Ok(rules.map(|rule| rule.rule.id.to_string()).collect())
+    }
+
+    /// The places of an action: all locations, or a reader in each country.
+    pub fn targets(&self, action: Action) -> Result<Vec<&Target>, PolicyError> {
+        match action {
+            Action::Read => Country::all().map(|country| self.reader(country)).collect(),
+            _ => Ok(self.locations.iter().collect()),
+        }
+    }
+
+    /// A duty and the rule that makes it due, by position in the compiled set.
+    pub fn duty(&self, index: usize) -> Option<(&Arc<Rule>, &Obligation)> {
+        let rule = self.compiled.rules.get(index)?;
+        match &rule.role {
+            Role::Duty(obligation) => Some((&rule.rule, obligation)),
+            Role::Gate => None,
+        }
     }
 
     /// Whether it would be allowed at this place if exactly these mechanisms (positions in the schema) were in
@@ -270,9 +349,7 @@ impl Snapshot {
         attributes: HashMap<String, RestrictedExpression>,
     ) -> Result<Target, PolicyError> {
         let entity = Entity::new(uid.clone(), attributes, HashSet::new()).map_err(schema_error)?;
-        let entities =
-            Entities::from_entities([entity, self.operator.1.clone()], Some(&self.compiled.schema))
-                .map_err(schema_error)?;
+        let entities = self.common.clone().add_entities([entity], None).map_err(schema_error)?;
         Ok(Target { uid, country, entities })
     }
 

@@ -388,6 +388,7 @@ mod checking;
 
 mod explaining;
 
+mod lowering;
 mod properties;
 
 /// The shipped sources with one file changed.

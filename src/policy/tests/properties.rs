@@ -4,15 +4,15 @@ use super::*;
 
 /// A random operator with random papers, and one question.
 #[derive(Debug, Clone)]
-struct Scene {
+pub(super) struct Scene {
     operator: config::Operator,
     mechanisms: Vec<config::Mechanism>,
-    classes: ClassSet,
-    subjects: CountrySet,
-    held_in: CountrySet,
-    action: Action,
-    home: usize,
-    scanned_completely: bool,
+    pub(super) classes: ClassSet,
+    pub(super) subjects: CountrySet,
+    pub(super) held_in: CountrySet,
+    pub(super) action: Action,
+    pub(super) home: usize,
+    pub(super) scanned_completely: bool,
 }
 
 const SUBJECTS: [&str; 7] = ["CN", "DE", "RU", "BR", "FR", "HK", "US"];
@@ -47,7 +47,7 @@ fn any_mechanisms() -> impl Strategy<Value = Vec<config::Mechanism>> {
     proptest::collection::vec(one, 0..4)
 }
 
-fn any_scene(classes: usize, subjects: usize) -> impl Strategy<Value = Scene> {
+pub(super) fn any_scene(classes: usize, subjects: usize) -> impl Strategy<Value = Scene> {
     let sectors = [None, Some("bank"), Some("health_provider"), Some("automotive")];
     let operator = (any::<(bool, bool, bool)>(), proptest::sample::select(sectors.to_vec()));
     let actions = [Action::Store, Action::Replicate, Action::Relocate];
@@ -82,7 +82,7 @@ fn any_scene(classes: usize, subjects: usize) -> impl Strategy<Value = Scene> {
 }
 
 impl Scene {
-    fn snapshot(&self) -> Snapshot {
+    pub(super) fn snapshot(&self) -> Snapshot {
         let setting = Setting {
             locations: world().into(),
             operator: self.operator.clone(),
