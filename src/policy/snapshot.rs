@@ -349,7 +349,9 @@ impl Snapshot {
         attributes: HashMap<String, RestrictedExpression>,
     ) -> Result<Target, PolicyError> {
         let entity = Entity::new(uid.clone(), attributes, HashSet::new()).map_err(schema_error)?;
-        let entities = self.common.clone().add_entities([entity], None).map_err(schema_error)?;
+        // Readers are made of our own words alone; locations bring words of the configuration.
+        let schema = (uid.type_name().basename() == "Location").then_some(&self.compiled.schema);
+        let entities = self.common.clone().add_entities([entity], schema).map_err(schema_error)?;
         Ok(Target { uid, country, entities })
     }
 
