@@ -1,11 +1,10 @@
 //! Completing a multipart upload: what the client names and claims, and the object that comes of it.
 
-use md5::{Digest as _, Md5};
 use rusqlite::{Connection, params};
 use serde::Deserialize;
 
 use super::conditions::WriteCondition;
-use super::digest::{self, Algorithm, Checksum, Kind};
+use super::digest::{self, Kind, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use super::index::Change;
 use super::objects::malformed_xml;
@@ -14,6 +13,7 @@ use super::request::Call;
 use super::rows::{self, NewObject};
 use super::time;
 use super::uploads::{MAX_PARTS, Part, Place, Plan};
+use crate::s3::checksum::{Algorithm, Checksum, ChecksumError, Md5Hasher};
 use crate::s3::error::{Code, S3Error};
 
 /// All parts but the last have at least 5 MiB (S3 user guide, "Multipart upload limits").
@@ -26,7 +26,7 @@ pub fn assemble(
     condition: &WriteCondition,
     wanted: Vec<WantedPart>,
     claims: &Claims,
-) -> Result<Change<(String, Option<Checksum>)>, Failure> {
+) -> Result<Change<(String, Option<ObjectChecksum>)>, Failure> {
     let upload = place.find(connection)?;
     let uploaded = Part::behind(connection, &place.upload, 0, MAX_PARTS)?;
     let parts = choose(uploaded, &wanted)?;
@@ -143,13 +143,13 @@ impl Claims {
             })?),
         };
         let kind = call.header("x-amz-checksum-type").and_then(Kind::parse);
-        let checksum = Algorithm::ALL
-            .into_iter()
-            .find_map(|algorithm| call.header(algorithm.header()).map(|value| (algorithm, value.to_owned())));
+        let checksum = Algorithm::ALL.into_iter().find_map(|algorithm| {
+            call.header(algorithm.header().as_str()).map(|value| (algorithm, value.to_owned()))
+        });
         Ok(Claims { size, checksum, kind })
     }
 
-    fn check(&self, size: u64, checksum: Option<&Checksum>) -> Result<(), S3Error> {
+    fn check(&self, size: u64, checksum: Option<&ObjectChecksum>) -> Result<(), S3Error> {
         if self.size.is_some_and(|claimed| claimed != size) {
             let message = "The provided 'x-amz-mp-object-size' header does not match what was computed.";
             return Err(S3Error::new(Code::InvalidRequest, message));
@@ -161,10 +161,7 @@ impl Claims {
         }
         match &self.checksum {
             Some((algorithm, value)) if *algorithm == checksum.algorithm && *value != checksum.value => {
-                Err(S3Error::new(
-                    Code::BadDigest,
-                    format!("The {} you specified did not match the calculated checksum.", algorithm.name()),
-                ))
+                Err(ChecksumError::Mismatch(*algorithm).into())
             }
             _ => Ok(()),
         }
@@ -201,20 +198,20 @@ fn choose(uploaded: Vec<Part>, wanted: &[WantedPart]) -> Result<Vec<Part>, S3Err
 
 /// MD5 over the parts' MD5s, with their number.
 fn multipart_etag(parts: &[Part]) -> Result<String, EmbeddedError> {
-    let mut md5 = Md5::new();
+    let mut md5 = Md5Hasher::default();
     for part in parts {
-        md5.update(hex::decode(&part.etag).map_err(|_| EmbeddedError::Record("a part's ETag"))?);
+        md5.update(&hex::decode(&part.etag).map_err(|_| EmbeddedError::Record("a part's ETag"))?);
     }
-    let sum: [u8; 16] = md5.finalize().into();
-    Ok(format!("{}-{}", hex::encode(sum), parts.len()))
+    Ok(format!("{}-{}", hex::encode(md5.finish()), parts.len()))
 }
 
-fn whole_checksum(plan: Plan, parts: &[Part]) -> Result<Option<Checksum>, Failure> {
+fn whole_checksum(plan: Plan, parts: &[Part]) -> Result<Option<ObjectChecksum>, Failure> {
     let mut sums = Vec::with_capacity(parts.len());
     for part in parts {
         let kept = part.checksum.as_ref().filter(|kept| kept.algorithm == plan.algorithm);
         let kept = kept.ok_or(EmbeddedError::Record("a part without its checksum"))?;
-        sums.push((digest::parse_value(plan.algorithm, kept.value.as_bytes())?, part.size));
+        let sum = Checksum::parse(plan.algorithm, kept.value.as_bytes());
+        sums.push((sum.map_err(|_| EmbeddedError::Record("a part's checksum"))?, part.size));
     }
     Ok(digest::combine(plan.algorithm, plan.kind, &sums))
 }

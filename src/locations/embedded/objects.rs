@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::attributes::{Attributes, Tags};
 use super::blobs::{BlobHandle, Hold, NewBlob};
 use super::conditions::{self, WriteCondition};
-use super::digest::{Algorithm, Asserted, Checksum, Kind, Running};
+use super::digest::{Asserted, Kind, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use super::index::{Change, Readers};
 use super::range::{self, Stretch};
@@ -20,6 +20,7 @@ use super::xml::Document;
 use super::{Inner, download, time};
 use crate::body::{Body, CollectError};
 use crate::names::{BucketName, ObjectKey};
+use crate::s3::checksum::{Algorithm, Hasher};
 use crate::s3::error::{Code, S3Error};
 
 /// Bodies up to this are taken in before the bucket is looked up: the write does it anyhow.
@@ -284,10 +285,10 @@ fn describe(headers: &mut HeaderMap, call: &Call, object: &Object, range: Stretc
     Ok(())
 }
 
-pub fn insert_checksum(headers: &mut HeaderMap, checksum: Option<&Checksum>) {
+pub fn insert_checksum(headers: &mut HeaderMap, checksum: Option<&ObjectChecksum>) {
     let Some(checksum) = checksum else { return };
     if let Ok(value) = HeaderValue::from_str(&checksum.value) {
-        headers.insert(HeaderName::from_static(checksum.algorithm.header()), value);
+        headers.insert(checksum.algorithm.header(), value);
         headers.insert("x-amz-checksum-type", HeaderValue::from_static(checksum.kind.name()));
     }
 }
@@ -401,7 +402,7 @@ impl CopyRequest {
         }
         let algorithm = match call.header("x-amz-checksum-algorithm") {
             None => None,
-            Some(name) => Some(Algorithm::parse(name).ok_or_else(|| {
+            Some(name) => Some(Algorithm::of_name(name).ok_or_else(|| {
                 S3Error::new(Code::InvalidRequest, "Checksum algorithm provided is unsupported.")
             })?),
         };
@@ -452,17 +453,21 @@ impl CopyRequest {
 }
 
 /// Reads all bytes for a checksum that is not known yet. Blocks.
-fn checksum_of(blobs: &BlobHandle, segments: &[Segment], algorithm: Algorithm) -> std::io::Result<Checksum> {
+fn checksum_of(
+    blobs: &BlobHandle,
+    segments: &[Segment],
+    algorithm: Algorithm,
+) -> std::io::Result<ObjectChecksum> {
     use std::io::Read;
-    let mut running = Running::new(algorithm);
+    let mut hasher = Hasher::new(algorithm);
     let mut buffer = vec![0; 128 * 1024];
     for segment in segments {
         let mut file = blobs.open(segment.blob)?;
         loop {
             let read = file.read(&mut buffer)?;
             let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-            running.update(bytes);
+            hasher.update(bytes);
         }
     }
-    Ok(Checksum::of(algorithm, &running.finish()))
+    Ok(ObjectChecksum::of_bytes(hasher.finish()))
 }

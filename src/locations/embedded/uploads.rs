@@ -10,7 +10,7 @@ use super::attributes::Attributes;
 use super::blobs::{BlobId, Retired};
 use super::complete::{Claims, assemble, parse_complete};
 use super::conditions::WriteCondition;
-use super::digest::{Algorithm, Asserted, Checksum, Kind};
+use super::digest::{Asserted, Kind, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use super::index::Change;
 use super::objects::{collect_document, insert, insert_checksum, no_content};
@@ -21,6 +21,7 @@ use super::xml::{Document, Encoding};
 use super::{Inner, random_id, time};
 use crate::body::Body;
 use crate::names::{BucketName, ObjectKey};
+use crate::s3::checksum::Algorithm;
 use crate::s3::error::{Code, S3Error};
 
 pub const MAX_PARTS: usize = 10_000;
@@ -209,8 +210,8 @@ impl Plan {
             };
         };
         let algorithm =
-            Algorithm::parse(name).ok_or_else(|| invalid("Checksum algorithm provided is unsupported."))?;
-        let kind = kind.unwrap_or(algorithm.default_kind());
+            Algorithm::of_name(name).ok_or_else(|| invalid("Checksum algorithm provided is unsupported."))?;
+        let kind = kind.unwrap_or(Kind::default_for(algorithm));
         match (algorithm, kind) {
             (Algorithm::Crc64Nvme, Kind::Composite)
             | (Algorithm::Sha1 | Algorithm::Sha256, Kind::FullObject) => {
@@ -226,7 +227,7 @@ impl Plan {
 
     fn from_record(record: &str) -> Option<Plan> {
         let (algorithm, kind) = record.split_once(' ')?;
-        Some(Plan { algorithm: Algorithm::parse(algorithm)?, kind: Kind::parse(kind)? })
+        Some(Plan { algorithm: Algorithm::of_name(algorithm)?, kind: Kind::parse(kind)? })
     }
 }
 
@@ -283,7 +284,7 @@ pub struct Part {
     pub number: u16,
     pub size: u64,
     pub etag: String,
-    pub checksum: Option<Checksum>,
+    pub checksum: Option<ObjectChecksum>,
     pub modified: i64,
     pub blob: BlobId,
 }
@@ -306,7 +307,7 @@ impl Part {
                 self.number,
                 rows::integer(self.size)?,
                 self.etag,
-                self.checksum.as_ref().map(Checksum::to_record),
+                self.checksum.as_ref().map(ObjectChecksum::to_record),
                 self.modified,
                 self.blob.0,
             ])?;
