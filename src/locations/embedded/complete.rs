@@ -1,13 +1,11 @@
 //! Completing a multipart upload: what the client names and claims, and the object that comes of it.
 
 use rusqlite::{Connection, params};
-use serde::Deserialize;
 
 use super::conditions::WriteCondition;
 use super::digest::{self, Kind, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use super::index::Change;
-use super::objects::malformed_xml;
 use super::receive::MAX_BODY_BYTES;
 use super::request::Call;
 use super::rows::{self, NewObject};
@@ -15,6 +13,7 @@ use super::time;
 use super::uploads::{MAX_PARTS, Part, Place, Plan};
 use crate::s3::checksum::{Algorithm, Checksum, ChecksumError, Md5Hasher};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::xml::CompletedPart;
 
 /// All parts but the last have at least 5 MiB (S3 user guide, "Multipart upload limits").
 const MIN_PART_BYTES: u64 = 5 << 20;
@@ -24,7 +23,7 @@ pub fn assemble(
     connection: &Connection,
     place: &Place,
     condition: &WriteCondition,
-    wanted: Vec<WantedPart>,
+    wanted: Vec<CompletedPart>,
     claims: &Claims,
 ) -> Result<Change<(String, Option<ObjectChecksum>)>, Failure> {
     let upload = place.find(connection)?;
@@ -65,66 +64,14 @@ pub fn assemble(
     Ok(Change { answer: (etag, checksum), retired })
 }
 
-#[derive(Deserialize)]
-struct CompleteDocument {
-    #[serde(rename = "Part", default)]
-    parts: Vec<WantedPart>,
-}
-
-/// A part as the client names it.
-#[derive(Deserialize)]
-pub struct WantedPart {
-    #[serde(rename = "PartNumber")]
-    number: u16,
-    #[serde(rename = "ETag")]
-    etag: String,
-    #[serde(rename = "ChecksumCRC32")]
-    crc32: Option<String>,
-    #[serde(rename = "ChecksumCRC32C")]
-    crc32c: Option<String>,
-    #[serde(rename = "ChecksumCRC64NVME")]
-    crc64nvme: Option<String>,
-    #[serde(rename = "ChecksumSHA1")]
-    sha1: Option<String>,
-    #[serde(rename = "ChecksumSHA256")]
-    sha256: Option<String>,
-}
-
-impl WantedPart {
-    fn checksums(&self) -> impl Iterator<Item = (Algorithm, &str)> {
-        [
-            (Algorithm::Crc32, &self.crc32),
-            (Algorithm::Crc32c, &self.crc32c),
-            (Algorithm::Crc64Nvme, &self.crc64nvme),
-            (Algorithm::Sha1, &self.sha1),
-            (Algorithm::Sha256, &self.sha256),
-        ]
-        .into_iter()
-        .filter_map(|(algorithm, value)| Some((algorithm, value.as_deref()?)))
-    }
-
-    /// Whether it is this part that the client means.
-    fn matches(&self, part: &Part) -> bool {
-        self.etag.trim().trim_matches('"') == part.etag
-            && self.checksums().all(|(algorithm, value)| {
-                part.checksum.as_ref().is_some_and(|kept| kept.algorithm == algorithm && kept.value == value)
-            })
-    }
-}
-
-/// The parts that the client names, in ascending order.
-pub fn parse_complete(document: &[u8]) -> Result<Vec<WantedPart>, S3Error> {
-    let text = std::str::from_utf8(document).map_err(|_| malformed_xml())?;
-    let parts = quick_xml::de::from_str::<CompleteDocument>(text).map_err(|_| malformed_xml())?.parts;
-    if parts.is_empty() || parts.len() > MAX_PARTS {
-        return Err(malformed_xml());
-    }
-    let ascending = parts.iter().zip(parts.iter().skip(1)).all(|(part, next)| part.number < next.number);
-    if !ascending {
-        let message = "The list of parts was not in ascending order. Parts must be ordered by part number.";
-        return Err(S3Error::new(Code::InvalidPartOrder, message));
-    }
-    Ok(parts)
+/// Whether it is this part that the client means.
+fn means(wanted: &CompletedPart, part: &Part) -> bool {
+    wanted.etag.trim_matches('"') == part.etag
+        && wanted.checksums.iter().all(|(element, value)| {
+            part.checksum
+                .as_ref()
+                .is_some_and(|kept| kept.algorithm.element() == element && kept.value == *value)
+        })
 }
 
 /// What the client says of the whole object.
@@ -169,14 +116,14 @@ impl Claims {
 }
 
 /// The uploaded parts that the client names, checked.
-fn choose(uploaded: Vec<Part>, wanted: &[WantedPart]) -> Result<Vec<Part>, S3Error> {
+fn choose(uploaded: Vec<Part>, wanted: &[CompletedPart]) -> Result<Vec<Part>, S3Error> {
     let mut uploaded = uploaded.into_iter();
     let mut chosen = Vec::with_capacity(wanted.len());
     for want in wanted {
         // Both are in ascending order.
         let part = uploaded.find(|part| part.number >= want.number);
         match part {
-            Some(part) if part.number == want.number && want.matches(&part) => chosen.push(part),
+            Some(part) if part.number == want.number && means(want, &part) => chosen.push(part),
             _ => {
                 let message = "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag.";
                 return Err(S3Error::new(Code::InvalidPart, message)

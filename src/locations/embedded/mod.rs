@@ -31,7 +31,6 @@ mod rows;
 mod time;
 mod uploads;
 mod walk;
-mod xml;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};

@@ -44,6 +44,18 @@ impl CopySource {
     }
 }
 
+/// Bucket and key of a path-style path, each decoded once; `None` where it is empty.
+pub fn path_style_names(path: &str) -> Result<(Option<BucketName>, Option<ObjectKey>), OpError> {
+    let path = path.strip_prefix('/').unwrap_or(path);
+    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
+    let bucket = percent_decode(bucket, Plus::Itself)?;
+    let bucket = match path {
+        "" => None,
+        _ => Some(bucket.parse().map_err(|_| OpError::BucketName)?),
+    };
+    Ok((bucket, object_key(&percent_decode(key, Plus::Itself)?)?))
+}
+
 /// The URI of a request to a location: path style, the key S3-encoded with `/` kept, `raw_query` as it is.
 pub fn path_style_uri(
     bucket: &BucketName,

@@ -1,18 +1,17 @@
 //! Writes documents: elements that always close, and text that cannot break out.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use super::NAMESPACE;
 use crate::s3::listing::Encoding;
-use crate::s3::operation::encode_path;
 
 /// A document in the making.
-pub(super) struct Writer {
+pub struct Writer {
     out: String,
 }
 
 /// A whole document with the S3 namespace on its root.
-pub(super) fn document(root: &str, content: impl FnOnce(&mut Writer)) -> String {
+pub fn document(root: &str, content: impl FnOnce(&mut Writer)) -> String {
     let mut writer =
         Writer { out: format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root} xmlns=\"{NAMESPACE}\">") };
     content(&mut writer);
@@ -50,6 +49,12 @@ impl Writer {
         self.close(name);
     }
 
+    /// An element with a value inside. Chains, because lists have many.
+    pub fn value(&mut self, name: &str, value: impl Display) -> &mut Writer {
+        self.text(name, &value.to_string());
+        self
+    }
+
     /// Text of the element that is open.
     pub fn characters(&mut self, text: &str) {
         for character in text.chars() {
@@ -80,10 +85,7 @@ impl Writer {
 
     /// An element with an object name, a part of one or a delimiter.
     pub fn named(&mut self, name: &str, text: &str, encoding: Encoding) {
-        match encoding {
-            Encoding::Plain => self.text(name, text),
-            Encoding::Url => self.text(name, &encode_path(text)),
-        }
+        self.text(name, &encoding.apply(text));
     }
 
     pub fn flag(&mut self, name: &str, flag: bool) {
