@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod gateway;
 pub mod geo;
+mod hop;
 pub mod label;
 pub mod locations;
 pub mod log;

@@ -90,7 +90,7 @@ async fn fetch(gateway: &Gateway, call: &Call, placement: &Placement) -> Result<
         gateway.catalogue.record_event(draft).await?;
     }
     let location = gateway.locations.reading(&permit, &placement.location)?;
-    let query = forward::onward_query(&call.parts.uri);
+    let query = call.target.query.for_location(&[]);
     let headers = forward::onward_headers(&call.parts);
     let request = forward::request(
         call.parts.method.clone(),

@@ -199,7 +199,7 @@ impl Write {
     fn request(&self, headers: HeaderMap, body: Body) -> Result<http::Request<Body>, Failure> {
         // A copy's query and body are not the client's own.
         let query = match self.kind {
-            IntentKind::Put => forward::onward_query(&self.call.parts.uri),
+            IntentKind::Put => self.call.target.query.for_location(&[]),
             _ => String::new(),
         };
         Ok(forward::request(Method::PUT, self.call.bucket()?, Some(self.call.key()?), &query, headers, body)?)

@@ -11,7 +11,6 @@ mod body;
 mod connect;
 mod credentials;
 mod failure;
-mod signing;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -39,12 +38,13 @@ use self::body::{Progress, ReceivedBody, SentBody, Stage};
 use self::connect::{Connector, Uses};
 use self::credentials::CredentialSource;
 use self::failure::{LengthUnknown, TransportError, was_never_sent};
-use self::signing::{EMPTY_SHA256, Signer};
 use super::health::Health;
 use super::{LocationError, LocationService, PayloadHash};
 use crate::body::{Body, BoxError};
-use crate::config::RemoteS3;
+use crate::config::{RemoteS3, Secret};
+use crate::hop;
 use crate::names::LocationId;
+use crate::s3::sigv4::{self, PayloadForSigning, SignError, Signer};
 
 /// Idle connections that are kept for the next requests, for each host.
 const IDLE_CONNECTIONS: usize = 256;
@@ -101,6 +101,8 @@ struct Inner {
     id: LocationId,
     endpoint: Endpoint,
     credentials: CredentialSource,
+    /// For which requests are signed.
+    region: String,
     signer: Signer,
     client: Client<Connector, SentBody>,
     timeouts: Timeouts,
@@ -142,9 +144,10 @@ impl RemoteLocation {
             .pool_timer(TokioTimer::new())
             .http1_max_buf_size(CONNECTION_BUFFER)
             .build(connector);
-        let signer = Signer::new(region);
+        let (region, signer) = (region.to_owned(), Signer::default());
         let health = Arc::new(Health::new());
-        Ok(RemoteLocation(Arc::new(Inner { id, endpoint, credentials, signer, client, timeouts, health })))
+        let inner = Inner { id, endpoint, credentials, region, signer, client, timeouts, health };
+        Ok(RemoteLocation(Arc::new(inner)))
     }
 
     pub fn service(&self) -> LocationService {
@@ -212,7 +215,7 @@ impl Inner {
         }
 
         let (mut parts, incoming) = answer?.into_parts();
-        address::strip_hop_by_hop(&mut parts.headers);
+        hop::strip(&mut parts.headers);
         address::restore_location(&mut parts.headers, &names);
         let body = if incoming.is_end_stream() {
             Body::empty()
@@ -234,21 +237,40 @@ impl Inner {
         let vouched = parts.extensions.remove::<PayloadHash>();
         parts.extensions.clear();
         parts.version = Version::HTTP_11;
-        address::strip_hop_by_hop(&mut parts.headers);
+        hop::strip(&mut parts.headers);
         parts.headers.remove(EXPECT);
         let length = settle_length(&mut parts, &body).map_err(|e| self.unsent(e))?;
         let names = self.endpoint.address(&mut parts).map_err(|e| self.unsent(e))?;
-        let payload = vouched.unwrap_or_else(|| match length {
-            0 => PayloadHash::Sha256(EMPTY_SHA256.into()),
-            _ => PayloadHash::Unsigned,
-        });
-        self.signer.sign(&mut parts, credentials, now, &payload).map_err(|e| self.no_credentials(e))?;
+        let payload = match &vouched {
+            Some(PayloadHash::Sha256(hash)) => PayloadForSigning::Sha256(hash),
+            Some(PayloadHash::Unsigned) => PayloadForSigning::Unsigned,
+            None if length == 0 => PayloadForSigning::Empty,
+            None => PayloadForSigning::Unsigned,
+        };
+        self.sign(&mut parts, credentials, now, payload).map_err(|e| self.no_credentials(e))?;
         if length == 0 {
             let finished = body::finish_empty(body, self.timeouts.body_idle).await;
             finished.map_err(LocationError::RequestBody)?;
             body = Body::empty();
         }
         Ok((Request::from_parts(parts, SentBody::new(body, length)), names))
+    }
+
+    fn sign(
+        &self,
+        parts: &mut http::request::Parts,
+        credentials: &Credentials,
+        now: SystemTime,
+        payload: PayloadForSigning<'_>,
+    ) -> Result<(), SignError> {
+        let secret = Secret::new(credentials.secret_access_key());
+        let session_token = credentials.session_token().map(Secret::new);
+        let credentials = sigv4::Credentials {
+            access_key_id: credentials.access_key_id(),
+            secret: &secret,
+            session_token: session_token.as_ref(),
+        };
+        self.signer.sign(parts, &credentials, &self.region, now, payload)
     }
 
     /// Waits for the head of the response as long as something moves.
