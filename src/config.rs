@@ -433,3 +433,6 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), St
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
