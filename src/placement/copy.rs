@@ -54,7 +54,8 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
     // Inside one location the location copies; the bytes do not pass through here.
     let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
     let conditions = Conditions::of_write(&call.parts.headers)?;
-    let headers = forward::onward_headers(&call.parts);
+    let mut headers = forward::onward_headers(&call.parts);
+    headers.insert("x-amz-copy-source", source.to_header()?);
     let home = gateway.home_country(bucket.home.as_ref());
     let write = Write {
         gateway: gateway.clone(),
