@@ -14,6 +14,7 @@ use crate::s3::listing::ListError;
 use crate::s3::operation::OpError;
 use crate::s3::payload::PayloadError;
 use crate::s3::sigv4::SigError;
+use crate::s3::tagging::TaggingError;
 use crate::s3::token::TokenError;
 use crate::s3::xml::{AnswerError, XmlError};
 
@@ -97,7 +98,17 @@ macro_rules! client_errors {
         }
     )*};
 }
-client_errors!(SigError, OpError, PayloadError, ChecksumError, XmlError, AnswerError, ListError, TokenError);
+client_errors!(
+    SigError,
+    OpError,
+    PayloadError,
+    ChecksumError,
+    XmlError,
+    TaggingError,
+    AnswerError,
+    ListError,
+    TokenError
+);
 
 impl From<LabelError> for Failure {
     fn from(error: LabelError) -> Self {

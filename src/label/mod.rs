@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 pub use class::{ClassSet, DataClass};
 pub use scanner::{Finding, Findings, Scanner};
-pub use sources::{Facts, LabelError, Labeller, parse_tagging_header};
+pub use sources::{Facts, LabelError, Labeller};
 
 use crate::names::{Country, CountrySet};
 

@@ -4,9 +4,6 @@
 //! an object unlabelled.
 
 mod rules;
-mod tagging;
-
-pub use tagging::parse_tagging_header;
 
 use rules::Rule;
 
@@ -24,7 +21,7 @@ pub const SUBJECT_TAG: &str = "subject-country";
 ///
 /// [`LabelError::Rule`], [`LabelError::RuleGlob`] and [`LabelError::RuleContentType`] are mistakes of the configuration.
 /// All others are mistakes of a request, for the client as `InvalidTag`; they quote its tags, so they belong in
-/// no log.
+/// no log. Mistakes of the header itself are [`crate::s3::tagging::TaggingError`].
 #[derive(Debug, thiserror::Error)]
 pub enum LabelError {
     #[error("tag {CLASS_TAG}: `{value}` is not a data class{}", did_you_mean(.near))]
@@ -36,16 +33,6 @@ pub enum LabelError {
     UnknownCountry { value: String, near: Vec<&'static str> },
     #[error("tag {0} names nothing: give it a value or leave it out")]
     EmptyTag(&'static str),
-    #[error("an object has at most {limit} tags; this request has {count}")]
-    TooManyTags { count: usize, limit: usize },
-    #[error("tag {0} of x-amz-tagging is not URL-encoded UTF-8")]
-    TagEncoding(usize),
-    #[error("tag {number} of x-amz-tagging: a key is 1 to 128 characters long; this one has {length}")]
-    TagKeyLength { number: usize, length: usize },
-    #[error("tag {number} of x-amz-tagging: a value is at most 256 characters long; this one has {length}")]
-    TagValueLength { number: usize, length: usize },
-    #[error("tag {0} of x-amz-tagging has the same key as one before it")]
-    TagTwice(usize),
     #[error("label rule `{0}` adds nothing: give it classes or subjects")]
     Rule(String),
     #[error("label rule `{rule}`: {source}")]

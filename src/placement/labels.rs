@@ -7,13 +7,14 @@ use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
 use crate::geo::ClientPlace;
-use crate::label::sources::{Facts, parse_tagging_header};
+use crate::label::sources::Facts;
 use crate::label::{Coverage, Evidence, Label, Labels, Source};
 use crate::locations::PayloadHash;
 use crate::names::{Country, CountrySet};
 use crate::policy::{Action, Decision, Question};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::sigv4::PayloadMode;
+use crate::s3::tagging::parse_tagging_header;
 
 /// What tags, rules, the bucket and the client's place say of an object that is being written.
 pub fn declared(gateway: &Gateway, call: &Call, bucket: &Bucket) -> Result<Labels, Failure> {

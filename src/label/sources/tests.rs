@@ -173,34 +173,3 @@ fn the_bucket_and_then_the_client_name_the_subject_only_by_default() {
 fn a_subject_without_a_class_leaves_an_object_unlabelled() {
     assert!(label(&[], &Object { client: Some("FR"), ..PLAIN }).unwrap().is_unlabelled());
 }
-
-#[test]
-fn the_tagging_header_is_a_url_query() {
-    let tags = parse_tagging_header("data-class=personal.health%20financial&a+b=c%2Bd&empty=&bare").unwrap();
-    let expected = [("data-class", "personal.health financial"), ("a b", "c+d"), ("empty", ""), ("bare", "")];
-    assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-    assert_eq!(parse_tagging_header("").unwrap(), []);
-}
-
-#[test]
-fn a_tagging_header_beyond_the_limits_of_s3_is_refused() {
-    let tags = |count: usize| (0..count).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join("&");
-    assert_eq!(parse_tagging_header(&tags(10)).unwrap().len(), 10);
-    assert!(matches!(parse_tagging_header(&tags(11)), Err(LabelError::TooManyTags { count: 11, .. })));
-    let key = |length: usize| parse_tagging_header(&format!("{}=v", "%C3%BC".repeat(length)));
-    assert!(key(128).is_ok());
-    assert!(matches!(key(129), Err(LabelError::TagKeyLength { number: 1, length: 129 })));
-    assert!(matches!(parse_tagging_header("a=b&=c"), Err(LabelError::TagKeyLength { number: 2, length: 0 })));
-    assert!(matches!(parse_tagging_header("a=b&"), Err(LabelError::TagKeyLength { number: 2, length: 0 })));
-    let value = |length: usize| parse_tagging_header(&format!("k={}", "v".repeat(length)));
-    assert!(value(256).is_ok());
-    assert!(matches!(value(257), Err(LabelError::TagValueLength { number: 1, length: 257 })));
-    assert!(matches!(parse_tagging_header("a=1&%61=2"), Err(LabelError::TagTwice(2))));
-}
-
-#[test]
-fn a_tagging_header_that_can_be_read_in_two_ways_is_refused() {
-    for header in ["a=%", "a=%4", "a=%zz", "a=%+1", "%FF=b", "a=%C3"] {
-        assert!(matches!(parse_tagging_header(header), Err(LabelError::TagEncoding(1))), "{header}");
-    }
-}
