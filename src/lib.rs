@@ -9,6 +9,7 @@ pub mod admin;
 pub mod body;
 pub mod catalogue;
 pub mod cli;
+mod clock;
 pub mod config;
 pub mod gateway;
 pub mod geo;

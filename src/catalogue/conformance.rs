@@ -416,7 +416,7 @@ pub fn settle(intent: Intent, etag: &str) -> WriteRecord {
 pub fn placement(location: &str, etag: &str) -> Placement {
     let class = "personal.health".parse().unwrap();
     Placement {
-        object: ObjectId::random().unwrap(),
+        object: ObjectId::random(),
         location: id(location),
         classes: ClassSet::from_iter([class]),
         subjects: CountrySet::from_iter(["CN".parse().unwrap(), "DE".parse().unwrap()]),
@@ -456,6 +456,5 @@ pub fn id(location: &str) -> LocationId {
 
 /// A moment well after the test.
 fn soon() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    now.as_millis() as u64 + 600_000
+    crate::clock::now_ms() + 600_000
 }

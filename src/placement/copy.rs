@@ -12,6 +12,7 @@ use super::store::{Content, Stored, Verdict, Write, store};
 use super::{buckets, forward, header_text, labels};
 use crate::body::Body;
 use crate::catalogue::{IntentKind, Placement};
+use crate::clock::iso8601;
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
@@ -175,7 +176,7 @@ async fn copy_across(
         Stored::Recorded { recorded, .. } => {
             let document = xml::copy_result(&CopyAnswer {
                 etag: recorded.placement.etag.clone(),
-                last_modified: xml::iso8601(recorded.placement.placed_at),
+                last_modified: iso8601(recorded.placement.placed_at),
                 rest: String::new(),
             });
             Ok(answer_stored(super::xml_response(document), &recorded))

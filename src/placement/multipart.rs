@@ -126,7 +126,7 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
     }
     Ok(xml_response(xml::copy_part_result(&xml::CopyAnswer {
         etag,
-        last_modified: xml::iso8601(super::record::now_ms()),
+        last_modified: crate::clock::iso8601(super::record::now_ms()),
         rest: String::new(),
     })))
 }

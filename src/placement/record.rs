@@ -1,11 +1,10 @@
 //! What goes into the catalogue and the log, and what the client is told of it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use http::{HeaderValue, Response};
 
 use crate::body::Body;
 use crate::catalogue::{ObjectId, Placement, Recorded};
+pub use crate::clock::now_ms;
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
@@ -15,13 +14,7 @@ use crate::locations::LocationFacts;
 use crate::log::{DecisionFacts, EntryDraft, Event, Place, SealedFacts};
 use crate::names::Country;
 use crate::policy::{Decision, MechanismUse, Permit, Refusal, Rule};
-use crate::random;
 use crate::s3::error::{Code, S3Error};
-
-/// Milliseconds since the Unix epoch.
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
 
 /// A location as log entries show it.
 pub fn place(facts: &LocationFacts) -> Place {
@@ -79,7 +72,7 @@ fn mechanism(used: &MechanismUse) -> String {
 /// The row that a write by this permit will get; ETag and version come with the location's answer.
 pub fn placement(labels: &Labels, permit: &Permit, size: u64) -> Placement {
     Placement {
-        object: ObjectId(random::bytes()),
+        object: ObjectId::random(),
         location: permit.location().id.clone(),
         classes: labels.classes,
         subjects: labels.subjects,

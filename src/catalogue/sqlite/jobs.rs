@@ -11,7 +11,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -22,6 +21,7 @@ use crate::catalogue::{
     Bucket, BucketHandle, CatalogueError, Claim, Intent, ObjectHandle, ObjectId, Placement, Receipt,
     Recorded, Residue, Verdict, WriteRecord,
 };
+pub use crate::clock::now_ms as now;
 use crate::config;
 use crate::log::EntryDraft;
 use crate::log::keys::{KeyError, Keys, OnMissing, SealKey};
@@ -453,18 +453,12 @@ fn check_placement(placement: &Placement) -> Result<()> {
     limited("policy hash", placement.policy.len(), MAX_ID)
 }
 
-/// Milliseconds since the Unix epoch; 0 on a clock before it.
-pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX) & (i64::MAX as u64)
-}
-
 pub fn now_row() -> i64 {
     now() as i64
 }
 
 pub fn random<const N: usize>() -> Result<[u8; N]> {
-    crate::log::keys::random().map_err(unusable)
+    crate::random::try_bytes().map_err(|error| CatalogueError::Unavailable(error.to_string()))
 }
 
 pub fn unusable(error: KeyError) -> CatalogueError {

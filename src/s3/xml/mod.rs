@@ -24,7 +24,7 @@ pub use requests::{
     Bound, CompleteRequest, CompletedPart, DeleteEntry, DeleteRequest, Tag, create_bucket_configuration,
     parse_complete, parse_create_bucket, parse_delete, parse_tagging, write_complete, write_delete,
 };
-pub use writer::{Writer, document, iso8601};
+pub use writer::{Writer, document};
 
 use http::{HeaderValue, Response, header};
 

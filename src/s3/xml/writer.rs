@@ -19,12 +19,6 @@ pub fn document(root: &str, content: impl FnOnce(&mut Writer)) -> String {
     writer.finish()
 }
 
-/// Milliseconds since the Unix epoch as S3 writes times, for example `2026-11-23T03:32:42.000Z`.
-pub fn iso8601(milliseconds: u64) -> String {
-    let time = i64::try_from(milliseconds).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    time.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
-}
-
 impl Writer {
     /// Elements without a document around them.
     pub fn fragment() -> Self {
@@ -118,13 +112,6 @@ impl Writer {
 mod tests {
     use super::super::tree;
     use super::*;
-
-    #[test]
-    fn times_look_like_those_of_s3() {
-        assert_eq!(iso8601(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(iso8601(1_795_404_762_042), "2026-11-23T03:32:42.042Z");
-        assert!(iso8601(u64::MAX).ends_with('Z'));
-    }
 
     proptest::proptest! {
         #[test]
