@@ -333,8 +333,9 @@ impl fmt::Debug for Secret {
 pub enum ConfigError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}")]
-    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    /// With the line rather than its text, which can hold a secret.
+    #[error("{path}{}: {message}", .line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    Parse { path: PathBuf, line: Option<usize>, message: String },
     #[error("{path}: {message}")]
     Invalid { path: PathBuf, message: String },
 }
@@ -349,8 +350,14 @@ impl Config {
 
     /// Parses and checks configuration text; `path` is named in errors and anchors relative paths.
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-        let mut config: Config = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let mut config: Config = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            line: error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map(|before| before.matches('\n').count() + 1),
+            message: error.message().to_owned(),
+        })?;
         let base = path.parent().unwrap_or(Path::new(""));
         config.anchor(base);
         config.check().map_err(|message| ConfigError::Invalid { path: path.to_owned(), message })?;

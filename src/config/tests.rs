@@ -52,3 +52,18 @@ fn a_key_that_a_table_does_not_have_is_refused() {
         assert!(matches!(error, Err(ConfigError::Parse { .. })), "{extra}");
     }
 }
+
+#[test]
+fn an_error_names_the_line_and_shows_no_secret() {
+    let app = "[[app]]\nid = \"a\"\naccess-key-id = \"AK\"\nsecret-acess-key = \"hidden-value\"";
+    for broken in [
+        format!("{EMBEDDED}\n{app}"),
+        format!("{EMBEDDED}\n{app} trailing"),
+        format!("{S3}\nsecret_access_key = \"hidden-value\""),
+    ] {
+        let error = with_store(&broken).map(drop).unwrap_err();
+        assert!(!format!("{error} {error:?}").contains("hidden-value"), "{error}");
+    }
+    let error = with_store(&format!("{EMBEDDED}\n{app}")).map(drop).unwrap_err();
+    assert!(error.to_string().starts_with("/etc/domicile/domicile.toml, line 16: unknown field"), "{error}");
+}
