@@ -103,10 +103,6 @@ pub struct Finding {
 }
 
 impl Findings {
-    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
-        self.0.iter()
-    }
-
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -120,10 +120,6 @@ impl Keys {
         self.fingerprint
     }
 
-    pub fn name_key_path(&self) -> PathBuf {
-        self.dir.join(NAME_KEY)
-    }
-
     pub fn object_handle(&self, bucket: &str, key: &str) -> ObjectHandle {
         // The length keeps ("ab", "c") and ("a", "bc") apart.
         let length = (bucket.len() as u64).to_be_bytes();

@@ -56,11 +56,6 @@ impl ParsedQuery {
         self.value(name).is_some()
     }
 
-    /// The query as the client wrote it.
-    pub fn raw(&self) -> &str {
-        &self.raw
-    }
-
     /// Decoded names and values in the client's order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.parameters.iter().map(|p| (p.name.as_str(), p.value.as_str()))
