@@ -14,6 +14,8 @@ use crate::names::{AppId, BucketName, Country, ObjectKey};
 
 /// The object tag that declares data classes.
 pub const CLASS_TAG: &str = "data-class";
+/// Another word for `non_personal` in that tag: what people call such data. No rule and no configuration knows it.
+const PUBLIC: &str = "public";
 /// The object tag that declares subject countries.
 pub const SUBJECT_TAG: &str = "subject-country";
 
@@ -112,13 +114,22 @@ fn add_tag(labels: &mut Labels, key: &str, value: &str) -> Result<(), LabelError
     }
     for name in names {
         let label = if tag == CLASS_TAG { parse_class(name) } else { parse_country(name) }?;
-        labels.add(Evidence { source: Source::Tag, label, detail: format!("object tag {tag}") });
+        let detail = if tag == CLASS_TAG && name.eq_ignore_ascii_case(PUBLIC) {
+            format!("object tag {tag}, as {PUBLIC}")
+        } else {
+            format!("object tag {tag}")
+        };
+        labels.add(Evidence { source: Source::Tag, label, detail });
     }
     Ok(())
 }
 
 fn parse_class(text: &str) -> Result<Label, LabelError> {
+    const NON_PERSONAL: DataClass = DataClass::known("non_personal");
     let lower = text.to_ascii_lowercase();
+    if lower == PUBLIC {
+        return Ok(Label::Class(NON_PERSONAL));
+    }
     lower
         .parse::<DataClass>()
         .map(Label::Class)
@@ -135,10 +146,14 @@ fn parse_country(text: &str) -> Result<Label, LabelError> {
 
 const MOST_SUGGESTIONS: usize = 3;
 
-/// Classes of which the whole name, or its last part, is at most two edits away.
+/// Classes that other words for them suggest; otherwise those of which the whole name, or its last part, is at most two
+/// edits away.
 fn classes_near(text: &str) -> Vec<&'static str> {
     if text.len() > 64 {
         return Vec::new();
+    }
+    if let Some((_, classes)) = OTHER_WORDS.iter().find(|(words, _)| words.contains(&text)) {
+        return classes.to_vec();
     }
     let mut near: Vec<(usize, &str)> = CLASSES
         .iter()
@@ -151,6 +166,24 @@ fn classes_near(text: &str) -> Vec<&'static str> {
     near.sort_by_key(|(edits, _)| *edits);
     near.into_iter().take(MOST_SUGGESTIONS).map(|(_, class)| class).collect()
 }
+
+/// Words in use for what the taxonomy calls otherwise. They are no names of classes: most say less, or something else
+/// (how secret data is), and whoever wrote one must choose.
+const OTHER_WORDS: [(&[&str], &[&str]); 10] = [
+    (&["pii", "pi", "personal_data", "personal-data", "gdpr", "pipl"], &["personal"]),
+    (&["phi", "medical", "patient", "hipaa"], &["personal.health"]),
+    (&["ssn", "passport", "id_card", "national_id", "nid"], &["personal.gov_id"]),
+    (&["gps", "geolocation"], &["personal.location", "personal.location_precise"]),
+    (&["child", "children", "minor", "minors"], &["personal.child"]),
+    (&["pci", "pan", "card", "cardholder", "payment_card"], &["financial.payment"]),
+    (&["bank", "bank_account", "banking", "iban", "salary"], &["financial.personal"]),
+    (&["accounting", "invoice", "invoices"], &["business.accounting"]),
+    (
+        &["open", "opendata", "open_data", "anonymous", "anonymised", "anonymized", "unclassified", "none"],
+        &["non_personal"],
+    ),
+    (&["internal", "confidential", "secret", "private"], &["personal", "business.content", "non_personal"]),
+];
 
 /// Alpha-2 codes that share the first letter and whose second one follows: `CHN` could be `CH` or `CN`.
 fn countries_near(text: &str) -> Vec<&'static str> {

@@ -72,12 +72,39 @@ fn labels_only_add_up_so_non_personal_takes_nothing_away() {
 }
 
 #[test]
+fn public_is_another_word_for_non_personal_and_the_evidence_says_that_it_was_used() {
+    for value in ["public", "Public"] {
+        let labels = tagged(&[("data-class", value)]).unwrap();
+        assert_eq!(labels.to_string(), "non_personal");
+        assert_eq!(labels.evidence[0].detail, "object tag data-class, as public");
+    }
+    assert_eq!(
+        tagged(&[("data-class", "non_personal")]).unwrap().evidence[0].detail,
+        "object tag data-class"
+    );
+    assert!(tagged(&[("subject-country", "public")]).is_err());
+    assert!("public".parse::<DataClass>().is_err());
+}
+
+#[test]
+fn each_suggestion_for_another_word_is_a_class_and_no_such_word_is_one() {
+    for (words, classes) in OTHER_WORDS {
+        assert!(classes.iter().all(|class| class.parse::<DataClass>().is_ok()), "{classes:?}");
+        assert!(words.iter().all(|word| word.parse::<DataClass>().is_err() && *word != PUBLIC), "{words:?}");
+    }
+}
+
+#[test]
 fn an_unknown_class_or_country_is_refused_with_what_was_perhaps_meant() {
     for (tag, value, hint) in [
         ("data-class", "health", "did you mean personal.health"),
         ("data-class", "personal.helth", "did you mean personal.health"),
+        ("data-class", "PII", "did you mean personal?"),
+        ("data-class", "non-personal", "did you mean non_personal?"),
+        ("data-class", "confidential", "did you mean personal or business.content or non_personal?"),
+        ("data-class", "publik", "is not a data class"),
         ("data-class", "person", "did you mean personal or financial.personal?"),
-        ("data-class", "personal secret", "`secret` is not a data class"),
+        ("data-class", "personal xyzzy", "`xyzzy` is not a data class"),
         ("subject-country", "CHN", "did you mean CH or CN?"),
         ("subject-country", "uk", "did you mean GB?"),
         ("subject-country", "EU", "`EU` is not an ISO 3166-1"),
