@@ -243,7 +243,9 @@ secret-access-key = \"{SECRET_ACCESS_KEY}\"
     std::fs::write(&config, text)?;
     domicile::config::Config::load(&config)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));
-    command.arg("serve").arg("--config").arg(&config).env("RUST_LOG", "error");
+    // At its usual log level; nobody reads along, but a file takes it.
+    command.arg("serve").arg("--config").arg(&config).env_remove("DOMICILE_LOG");
+    command.stderr(std::fs::File::create(folder.join("trace"))?);
     let mut process = Process::start("domicile", &mut command)?;
     process.wait_for(address)?;
     let target =
