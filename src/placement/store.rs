@@ -94,15 +94,17 @@ pub(super) async fn store(
     }
     let permit = choose(gateway, &decision, write.bucket.home.as_ref())?;
     let location = gateway.locations.storing(&permit)?;
-    let previous = gateway.catalogue.find(handle).await?;
-    if let Err(failure) = conditions.check(previous.as_ref()) {
-        drain(rest);
-        return Err(failure);
-    }
-    // Another location's ETag means nothing to this one; there the check under the lock decides alone.
-    if previous.is_some_and(|previous| previous.location != location.facts.id) {
-        headers.remove(header::IF_MATCH);
-        headers.remove(header::IF_NONE_MATCH);
+    if conditions != Conditions::None {
+        let previous = gateway.catalogue.find(handle).await?;
+        if let Err(failure) = conditions.check(previous.as_ref()) {
+            drain(rest);
+            return Err(failure);
+        }
+        // Another location's ETag means nothing to this one; there the check under the lock decides alone.
+        if previous.is_some_and(|previous| previous.location != location.facts.id) {
+            headers.remove(header::IF_MATCH);
+            headers.remove(header::IF_NONE_MATCH);
+        }
     }
 
     // The intent is durable before the first byte leaves.
@@ -221,7 +223,9 @@ impl Write {
             intent = wider;
         }
         let guard = self.gateway.key_locks.lock(self.handle).await;
-        conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())?;
+        if conditions != Conditions::None {
+            conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())?;
+        }
         Ok(Verdict { labels, permit, intent, guard })
     }
 

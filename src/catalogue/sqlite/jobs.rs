@@ -15,6 +15,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::append::Log;
+use super::buckets::KnownBuckets;
 use super::codec::{self, IntentRecord, Names, fixed, integer, join, limited, to_json};
 use super::{reader, unavailable};
 use crate::catalogue::{
@@ -35,11 +36,26 @@ pub struct State {
     pub countries: BTreeMap<LocationId, Country>,
     seals: HashMap<Country, Arc<SealKey>>,
     pub(super) logs: HashMap<Country, Log>,
+    buckets: Arc<KnownBuckets>,
+    bucket_deleted: bool,
 }
 
 impl State {
-    pub fn new(keys: Arc<Keys>, node: config::Node, countries: BTreeMap<LocationId, Country>) -> Self {
-        State { keys, node, countries, seals: HashMap::new(), logs: HashMap::new() }
+    pub fn new(
+        keys: Arc<Keys>,
+        node: config::Node,
+        countries: BTreeMap<LocationId, Country>,
+        buckets: Arc<KnownBuckets>,
+    ) -> Self {
+        let (seals, logs) = (HashMap::new(), HashMap::new());
+        State { keys, node, countries, seals, logs, buckets, bucket_deleted: false }
+    }
+
+    /// To be called between a commit and its answers.
+    pub fn committed(&mut self) {
+        if std::mem::take(&mut self.bucket_deleted) {
+            self.buckets.forget();
+        }
     }
 
     /// After anything was undone: what is remembered may be of rows that are not there.
@@ -221,6 +237,7 @@ impl Tx<'_> {
     }
 
     pub fn delete_bucket(&mut self, handle: BucketHandle) -> Result<()> {
+        self.state.bucket_deleted = true;
         self.db
             .prepare_cached("DELETE FROM buckets WHERE handle = ?1")
             .and_then(|mut q| q.execute(params![handle.0]))

@@ -211,6 +211,11 @@ pub fn verdict(db: &Connection, handle: ObjectHandle, now: u64) -> Result<Option
     Ok(Some((verdict, unsigned("until", until)?)))
 }
 
+/// Whether any verdict is remembered, expired or not.
+pub fn has_verdicts(db: &Connection) -> Result<bool> {
+    db.query_row("SELECT EXISTS(SELECT 1 FROM verdicts)", [], |row| row.get(0)).map_err(unavailable)
+}
+
 /// Each log has its own order, so the newest lines of each are read and then merged by time.
 pub fn history(db: &Connection, object: ObjectId, limit: usize) -> Result<Vec<HistoryLine>> {
     let mut query = db

@@ -174,6 +174,7 @@ fn run(db: &Connection, mut state: State, jobs: &Receiver<Box<dyn Job>>, shared:
         shared.queued.fetch_sub(batch.len(), Relaxed);
         let size = batch.len() as u64;
         let commit = commit(db, &mut state, &mut batch);
+        state.committed();
         match &commit {
             Ok(()) => {
                 shared.commits.fetch_add(1, Relaxed);

@@ -11,6 +11,7 @@ mod body;
 mod connect;
 mod credentials;
 mod failure;
+mod pool;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -22,9 +23,6 @@ use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 use tower::Service;
 use tower::util::BoxCloneSyncService;
@@ -37,7 +35,8 @@ use self::address::{BucketNames, Endpoint};
 use self::body::{Progress, ReceivedBody, SentBody, Stage};
 use self::connect::{Connector, Uses};
 use self::credentials::CredentialSource;
-use self::failure::{LengthUnknown, TransportError, was_never_sent};
+use self::failure::{LengthUnknown, TransportError};
+use self::pool::{DrivenBody, Limits, Pool, PoolError};
 use super::health::Health;
 use super::{LocationError, LocationService, PayloadHash};
 use crate::body::{Body, BoxError};
@@ -104,7 +103,7 @@ struct Inner {
     /// For which requests are signed.
     region: String,
     signer: Signer,
-    client: Client<Connector, SentBody>,
+    pool: Arc<Pool>,
     timeouts: Timeouts,
     health: Arc<Health>,
 }
@@ -138,15 +137,11 @@ impl RemoteLocation {
             }
             _ => return Err(RemoteError::HalfCredentials { location: id }),
         };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-            .pool_timer(TokioTimer::new())
-            .http1_max_buf_size(CONNECTION_BUFFER)
-            .build(connector);
+        let limits = Limits { most_idle: IDLE_CONNECTIONS, idle_for: IDLE_CONNECTION_TIMEOUT };
+        let pool = Pool::new(connector, CONNECTION_BUFFER, limits);
         let (region, signer) = (region.to_owned(), Signer::default());
         let health = Arc::new(Health::new());
-        let inner = Inner { id, endpoint, credentials, region, signer, client, timeouts, health };
+        let inner = Inner { id, endpoint, credentials, region, signer, pool, timeouts, health };
         Ok(RemoteLocation(Arc::new(inner)))
     }
 
@@ -278,16 +273,16 @@ impl Inner {
         &self,
         request: Request<SentBody>,
         progress: &Progress,
-    ) -> Result<Response<Incoming>, LocationError> {
+    ) -> Result<Response<DrivenBody>, LocationError> {
         let Timeouts { response_head, body_idle, .. } = self.timeouts;
         let shortest = response_head.min(body_idle);
-        let mut response = self.client.request(request);
+        let response = self.pool.request(request);
         let timer = tokio::time::sleep(shortest);
-        tokio::pin!(timer);
+        tokio::pin!(response, timer);
         loop {
             tokio::select! {
                 biased;
-                answer = &mut response => return answer.map_err(|error| self.classify(&error, progress)),
+                answer = &mut response => return answer.map_err(|error| self.classify(error, progress)),
                 () = &mut timer => {}
             }
             let stage = progress.stage();
@@ -306,12 +301,14 @@ impl Inner {
         }
     }
 
-    fn classify(&self, error: &hyper_util::client::legacy::Error, progress: &Progress) -> LocationError {
+    fn classify(&self, error: PoolError, progress: &Progress) -> LocationError {
         if let Some(failure) = progress.take_failure() {
             return LocationError::RequestBody(failure);
         }
-        let cause = TransportError::from_chain(error);
-        if was_never_sent(error) { self.unsent(cause) } else { self.lost(cause) }
+        match error {
+            PoolError::Unsent(error) => self.unsent(TransportError::from_chain(&*error)),
+            PoolError::Broken(error) => self.lost(TransportError::from_chain(&error)),
+        }
     }
 
     fn unsent(&self, error: impl Into<BoxError>) -> LocationError {
