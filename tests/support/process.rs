@@ -232,7 +232,13 @@ impl Answer {
 }
 
 impl Client {
-    pub fn send(&self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+    pub fn send(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
         let mut stream = self.begin(method, target, headers, body.len() as u64)?;
         // A refusal may come before the body has been taken; then the answer counts and not the broken pipe.
         let sent = stream.write_all(body);
