@@ -22,7 +22,7 @@ mod store;
 mod window;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::body::Body;
 use crate::gateway::call::Call;
@@ -42,6 +42,12 @@ fn xml_response(document: String) -> Response<Body> {
     let mut response = Response::new(Body::full(document));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
     response
+}
+
+/// Whether an answer says that the change was surely not made. After a server error, or an error document under
+/// a 200, it may have been: the intent then stays open, and the location is asked later.
+fn surely_undone(status: StatusCode) -> bool {
+    !status.is_success() && !status.is_server_error()
 }
 
 /// A header as text, where it is text.
