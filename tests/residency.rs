@@ -77,11 +77,7 @@ const KINDS: [Kind; 9] = [
         allowed: &["us-east"],
     },
     // About people of two countries: what one law asks, the other forbids.
-    Kind {
-        mark: "MARKTWOCOUNTRIES",
-        tagging: "data-class=personal&subject-country=CN/DE",
-        allowed: &[],
-    },
+    Kind { mark: "MARKTWOCOUNTRIES", tagging: "data-class=personal&subject-country=CN/DE", allowed: &[] },
     // Nobody's people: personal data without a subject goes nowhere.
     Kind { mark: "MARKWITHOUTSUBJECT", tagging: "data-class=personal", allowed: &[] },
 ];
