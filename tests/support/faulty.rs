@@ -56,7 +56,7 @@ impl FaultyServer {
             fault: Arc::new(Mutex::new(Fault::None)),
             accepting: None,
             runtime,
-            root: root,
+            root,
         };
         server.revive();
         server
