@@ -15,6 +15,7 @@ macro_rules! conformance {
             answers_for_many_objects_come_in_the_order_asked
             an_intent_survives_as_it_was_opened_until_it_is_dropped
             an_intent_takes_over_the_id_of_an_existing_object
+            a_write_that_was_given_up_never_counts_and_what_it_left_is_residue
             a_write_without_an_open_intent_is_refused_and_changes_nothing
             an_intent_settles_one_write_only
             a_write_goes_where_its_intent_said
@@ -83,6 +84,23 @@ pub async fn an_intent_survives_as_it_was_opened_until_it_is_dropped(c: &dyn Cat
     c.drop_intent(opened.id).await.unwrap();
     c.drop_intent(opened.id).await.unwrap();
     assert_eq!(c.open_intents().await.unwrap(), []);
+}
+
+pub async fn a_write_that_was_given_up_never_counts_and_what_it_left_is_residue(c: &dyn Catalogue) {
+    let lost = c.open_intent(intent(c, "key", placement("cn-1", ""), "CN")).await.unwrap();
+    let kept = write(c, "key", "de-1", "DE", "e").await;
+    let other = c.open_intent(intent(c, "other", placement("cn-1", ""), "CN")).await.unwrap();
+    assert_eq!(c.open_intents_of(lost.handle).await.unwrap(), [(lost.id, id("cn-1"))]);
+    for _ in 0..2 {
+        c.give_up_intent(lost.id, "bucket".to_owned(), "key".to_owned()).await.unwrap();
+        let residues = c.residues(10).await.unwrap();
+        let listed = residues.iter().map(|r| (r.key.as_str(), r.location.as_str())).collect::<Vec<_>>();
+        assert_eq!(listed, [("key", "cn-1")]);
+    }
+    assert_eq!(c.open_intents().await.unwrap(), [other]);
+    let refused = c.record_write(settle(lost.clone(), "late")).await;
+    assert!(matches!(refused, Err(CatalogueError::Settled(_))), "{refused:?}");
+    assert_eq!(c.find(lost.handle).await.unwrap(), Some(kept.placement));
 }
 
 pub async fn an_intent_takes_over_the_id_of_an_existing_object(c: &dyn Catalogue) {

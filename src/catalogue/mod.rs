@@ -202,6 +202,11 @@ pub trait Catalogue: Send + Sync {
     fn open_intent(&self, intent: Intent) -> Answer<'_, Intent>;
     /// The write did not happen; nothing else changes.
     fn drop_intent(&self, id: u64) -> Answer<'_, ()>;
+    /// One transaction: the write will never count, and what it may have left at its location is listed as residue, of
+    /// an unknown ETag. Nothing changes when the intent is not open any more. The names are those it was opened with.
+    fn give_up_intent(&self, id: u64, bucket: String, key: String) -> Answer<'_, ()>;
+    /// The open intents of one object, those of requests under way among them, and where they write.
+    fn open_intents_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<(u64, LocationId)>>;
     /// Intents that a crash or a lost location left open.
     fn open_intents(&self) -> Answer<'_, Vec<Intent>>;
 

@@ -247,6 +247,14 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |tx| tx.drop_intent(id))
     }
 
+    fn give_up_intent(&self, id: u64, bucket: String, key: String) -> Answer<'_, ()> {
+        self.write(move |tx| tx.give_up_intent(id, &bucket, &key))
+    }
+
+    fn open_intents_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<(u64, LocationId)>> {
+        self.read(|db| reader::intents_of(db, handle))
+    }
+
     fn open_intents(&self) -> Answer<'_, Vec<Intent>> {
         self.read_many(reader::intents)
     }

@@ -9,7 +9,7 @@ use super::choose::choose;
 use super::conditions::Conditions;
 use super::record::{answer_stored, refuse};
 use super::store::{Content, Stored, Verdict, Write, store};
-use super::{buckets, forward, header_text, labels};
+use super::{buckets, forward, header_text, labels, surely_undone};
 use crate::body::Body;
 use crate::catalogue::{IntentKind, Placement};
 use crate::clock::iso8601;
@@ -96,7 +96,9 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         false => Outcome::Failed(ErrorDocument::default()),
     };
     let Outcome::Done(result) = result else {
-        gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        if surely_undone(parts.status) {
+            gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        }
         return Ok(Response::from_parts(parts, Body::full(document)));
     };
     let version = header_text(&parts.headers, "x-amz-version-id");

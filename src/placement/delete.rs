@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 
 use super::record::{self, set};
-use super::{buckets, forward};
+use super::{buckets, forward, settle, surely_undone};
 use crate::body::Body;
 use crate::catalogue::{Intent, IntentKind, Receipt};
 use crate::gateway::Gateway;
@@ -130,7 +130,10 @@ async fn delete_key(
     let handle = gateway.catalogue.object_handle(bucket.as_str(), key.as_str());
     // Held over the location's answer and the commit: a write of this key comes before or after, never between.
     let _guard = gateway.key_locks.lock(handle).await;
-    let Some(placement) = gateway.catalogue.find(handle).await? else {
+    let placement = gateway.catalogue.find(handle).await?;
+    let kept = placement.as_ref().map(|placement| &placement.location);
+    settle::give_up_others(gateway, handle, bucket, key, kept).await?;
+    let Some(placement) = placement else {
         if headers.contains_key(header::IF_MATCH) {
             return Err(Failure::client(Code::NoSuchKey, "The specified key does not exist."));
         }
@@ -165,6 +168,8 @@ async fn delete_key(
         let receipt = gateway.catalogue.record_delete(intent.id(), handle, draft).await?;
         return Ok(Removal::Gone(Some(receipt)));
     }
-    gateway.catalogue.drop_intent(intent.id()).await?;
+    if surely_undone(response.status()) {
+        gateway.catalogue.drop_intent(intent.id()).await?;
+    }
     Ok(Removal::Refused(response))
 }

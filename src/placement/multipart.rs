@@ -13,7 +13,7 @@ use super::held::{Gate, HeldBody};
 use super::record::{answer_stored, refuse};
 use super::store::{Verdict, Write};
 use super::window::{Window, read_window};
-use super::{buckets, copy, drain, forward, header_text, labels, read_document, xml_response};
+use super::{buckets, copy, drain, forward, header_text, labels, read_document, surely_undone, xml_response};
 use crate::body::{Body, BoxError};
 use crate::catalogue::{Bucket, IntentKind, ObjectHandle, Verdict as Found};
 use crate::gateway::Gateway;
@@ -181,7 +181,9 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
         false => Outcome::Failed(ErrorDocument::default()),
     };
     let Outcome::Done(result) = result else {
-        gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        if surely_undone(parts.status) {
+            gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        }
         return Ok(Response::from_parts(parts, Body::full(document)));
     };
     let head = forward::request(Method::HEAD, &bucket, Some(&key), "", HeaderMap::new(), Body::empty())?;

@@ -31,6 +31,25 @@ pub async fn sweep(gateway: &Gateway) {
     }
 }
 
+/// Gives up writes of a key that began earlier, got lost, and are not settled yet, at all locations but `kept`. Called
+/// with the key's lock held, before a newer write or a deletion is acknowledged: were they found and recorded
+/// afterwards, they would undo it. What they may have left behind is listed as residue.
+pub async fn give_up_others(
+    gateway: &Gateway,
+    handle: ObjectHandle,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    kept: Option<&LocationId>,
+) -> Result<(), Failure> {
+    for (id, location) in gateway.catalogue.open_intents_of(handle).await? {
+        if kept != Some(&location) && !gateway.live_intents.contains(id) {
+            let (bucket, key) = (bucket.to_string(), key.as_str().to_owned());
+            gateway.catalogue.give_up_intent(id, bucket, key).await?;
+        }
+    }
+    Ok(())
+}
+
 /// What the location holds now.
 struct Held {
     etag: String,

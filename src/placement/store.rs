@@ -14,7 +14,7 @@ use super::intents::LiveIntent;
 use super::keylock::KeyGuard;
 use super::record::{self, answer_stored, placement, refuse};
 use super::window::{Window, read_window};
-use super::{forward, header_text, labels, residue};
+use super::{forward, header_text, labels, residue, settle, surely_undone};
 use crate::body::{Body, BoxError};
 use crate::catalogue::{
     Bucket, Intent, IntentKind, ObjectHandle, Placement, Recorded, Verdict as Found, WriteRecord,
@@ -141,8 +141,10 @@ pub(super) async fn store(
     };
     let verdict = sealed.lock().unwrap_or_else(PoisonError::into_inner).take();
     if !response.status().is_success() {
-        let id = verdict.map_or(intent_id, |verdict: Verdict| verdict.intent.id());
-        gateway.catalogue.drop_intent(id).await?;
+        if surely_undone(response.status()) {
+            let id = verdict.map_or(intent_id, |verdict: Verdict| verdict.intent.id());
+            gateway.catalogue.drop_intent(id).await?;
+        }
         return Ok(Stored::Declined(response));
     }
     let verdict =
@@ -295,6 +297,9 @@ impl Write {
             draft,
         };
         let recorded = self.gateway.catalogue.record_write(write).await?;
+        let (bucket, key) = (self.call.bucket()?, self.call.key()?);
+        let kept = Some(&recorded.placement.location);
+        settle::give_up_others(&self.gateway, self.handle, bucket, key, kept).await?;
         self.gateway.count_stored(&verdict.permit.location().id);
         drop(verdict.guard);
         if recorded.displaced.is_some() {

@@ -122,6 +122,15 @@ impl Tx<'_> {
         self.end_intent(id).map(drop)
     }
 
+    pub fn give_up_intent(&mut self, id: u64, bucket: &str, key: &str) -> Result<()> {
+        check_names(bucket, key)?;
+        let Some(Ended { handle, object, location, jurisdiction }) = self.end_intent(id)? else {
+            return Ok(());
+        };
+        let left = Previous { object, jurisdiction, location, etag: String::new(), version: None };
+        self.list_residue(handle, bucket, key, left, None).map(drop)
+    }
+
     pub fn record_write(&mut self, write: WriteRecord) -> Result<Recorded> {
         check_names(&write.bucket, &write.key)?;
         check_placement(&write.placement)?;
@@ -288,6 +297,7 @@ struct Ended {
     handle: ObjectHandle,
     object: ObjectId,
     location: LocationId,
+    jurisdiction: Country,
 }
 
 /// What a placement row says that the next change of the object needs.
@@ -322,17 +332,20 @@ impl Tx<'_> {
 
     /// `None` when it is not open.
     fn end_intent(&self, id: u64) -> Result<Option<Ended>> {
-        let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?));
-        let row: Option<(Vec<u8>, Vec<u8>, String)> = self
+        let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?));
+        let row: Option<(Vec<u8>, Vec<u8>, String, String)> = self
             .db
-            .prepare_cached("DELETE FROM intents WHERE id = ?1 RETURNING handle, object, location")
+            .prepare_cached(
+                "DELETE FROM intents WHERE id = ?1 RETURNING handle, object, location, jurisdiction",
+            )
             .and_then(|mut q| q.query_row(params![i64::try_from(id).unwrap_or(-1)], columns).optional())
             .map_err(unavailable)?;
-        let Some((handle, object, location)) = row else { return Ok(None) };
+        let Some((handle, object, location, jurisdiction)) = row else { return Ok(None) };
         Ok(Some(Ended {
             handle: ObjectHandle(fixed("handle", &handle)?),
             object: ObjectId(fixed("object id", &object)?),
             location: codec::parse("location", &location)?,
+            jurisdiction: codec::parse("jurisdiction", &jurisdiction)?,
         }))
     }
 

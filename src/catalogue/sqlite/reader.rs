@@ -116,6 +116,18 @@ pub fn intents(db: &Connection, keys: &Keys) -> Result<Vec<Intent>> {
     Ok(intents)
 }
 
+pub fn intents_of(db: &Connection, handle: ObjectHandle) -> Result<Vec<(u64, LocationId)>> {
+    let mut query = db
+        .prepare_cached("SELECT id, location FROM intents WHERE handle = ?1 ORDER BY id")
+        .map_err(unavailable)?;
+    let mut rows = query.query(params![handle.0]).map_err(unavailable)?;
+    let mut intents = Vec::new();
+    while let Some(row) = rows.next().map_err(unavailable)? {
+        intents.push((unsigned("intent id", number(row, 0)?)?, parse("location", text(row, 1)?)?));
+    }
+    Ok(intents)
+}
+
 const RESIDUE: &str =
     "SELECT id, handle, object, jurisdiction, location, etag, version, transfer, since, sealed
     FROM residues WHERE id >= ?1 ORDER BY id LIMIT ?2";
