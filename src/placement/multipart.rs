@@ -13,7 +13,7 @@ use super::held::{Gate, HeldBody};
 use super::record::{answer_stored, refuse};
 use super::store::{Verdict, Write};
 use super::window::{Window, read_window};
-use super::{buckets, copy, drain, forward, header_text, labels, read_document, xml_response};
+use super::{buckets, copy, forward, header_text, labels, read_document, xml_response};
 use crate::body::{Body, BoxError};
 use crate::catalogue::{Bucket, IntentKind, ObjectHandle, Verdict as Found};
 use crate::gateway::Gateway;
@@ -266,13 +266,7 @@ impl PinnedUpload {
         let _slot = gateway.window_slot().await?;
         let Window { frames, rest, scanner } =
             read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
-        let permit = match self.judge(scanner.findings_so_far()).await {
-            Ok(permit) => permit,
-            Err(failure) => {
-                drain::drain(rest);
-                return Err(failure);
-            }
-        };
+        let permit = self.judge(scanner.findings_so_far()).await?;
         let location = gateway.locations.storing(&permit)?;
         let pinned = self.clone();
         let gate: Gate = Box::new(move |findings| {

@@ -8,7 +8,6 @@ use http::{HeaderMap, Method, Response, header};
 
 use super::choose::choose;
 use super::conditions::Conditions;
-use super::drain::drain;
 use super::held::{Gate, HeldBody};
 use super::intents::LiveIntent;
 use super::keylock::KeyGuard;
@@ -89,16 +88,12 @@ pub(super) async fn store(
     // Decide, and place.
     let decision = write.decide(&labels)?;
     if decision.allowed().is_empty() {
-        drain(rest);
         return Err(refuse(gateway, &write.call, &labels, &decision, home).await);
     }
     let permit = choose(gateway, &decision, write.bucket.home.as_ref())?;
     let location = gateway.locations.storing(&permit)?;
     let previous = gateway.catalogue.find(handle).await?;
-    if let Err(failure) = conditions.check(previous.as_ref()) {
-        drain(rest);
-        return Err(failure);
-    }
+    conditions.check(previous.as_ref())?;
     // Another location's ETag means nothing to this one; there the check under the lock decides alone.
     if previous.is_some_and(|previous| previous.location != location.facts.id) {
         headers.remove(header::IF_MATCH);
