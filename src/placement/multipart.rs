@@ -10,7 +10,7 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use super::choose::choose;
 use super::conditions::Conditions;
 use super::held::{Gate, HeldBody};
-use super::record::{answer_stored, refuse};
+use super::record::{answer_stored, refuse, refuse_place};
 use super::store::{Verdict, Write};
 use super::window::{Window, read_window};
 use super::{buckets, copy, forward, header_text, labels, read_document, xml_response};
@@ -316,16 +316,15 @@ impl PinnedUpload {
             (Ok(()), Ok(decision)) => decision,
         };
         let home = gateway.home_country(self.bucket.home.as_ref());
-        let refused = refuse(gateway, &self.call, labels, &decision, home).await;
         if decision.allowed().is_empty() {
-            return refused;
+            return refuse(gateway, &self.call, labels, &decision, home).await;
         }
-        S3Error::new(
+        let elsewhere = S3Error::new(
             Code::AccessDenied,
             "The parts of this upload hold data that may not rest in the location that it was begun in. Abort \
              it and begin a new upload of the same key: it will go to a location that is allowed.",
-        )
-        .into()
+        );
+        refuse_place(gateway, &self.call, labels, &decision, &self.upload.location, home, elsewhere).await
     }
 }
 

@@ -11,7 +11,7 @@ use super::conditions::Conditions;
 use super::held::{Gate, HeldBody};
 use super::intents::LiveIntent;
 use super::keylock::KeyGuard;
-use super::record::{self, answer_stored, placement, refuse};
+use super::record::{self, answer_stored, placement, refuse, refuse_place};
 use super::window::{Window, read_window};
 use super::{forward, header_text, labels, residue};
 use crate::body::{Body, BoxError};
@@ -25,7 +25,7 @@ use crate::label::Labels;
 use crate::label::scanner::Findings;
 use crate::locations::{LocationError, PayloadHash};
 use crate::log::{EntryDraft, Event};
-use crate::names::{Country, CountrySet};
+use crate::names::{Country, CountrySet, LocationId};
 use crate::policy::{Action, Decision, Permit};
 use crate::s3::error::{Code, S3Error};
 
@@ -207,7 +207,7 @@ impl Write {
         if (labels.classes, labels.subjects) != before {
             let decision = self.decide(&labels)?;
             let Some(still) = decision.permit(&permit.location().id) else {
-                return Err(self.late_finding(&labels, &decision).await);
+                return Err(self.late_finding(&labels, &decision, &permit.location().id).await);
             };
             permit = still;
             // A crash from here on must find the labels of the whole content.
@@ -222,7 +222,7 @@ impl Write {
 
     /// What was found late does not fit the location that was chosen early: nothing is stored, and the client's
     /// own retry of the same key will go where it may.
-    async fn late_finding(&self, labels: &Labels, decision: &Decision) -> Failure {
+    async fn late_finding(&self, labels: &Labels, decision: &Decision, chosen: &LocationId) -> Failure {
         let gateway = &self.gateway;
         gateway.metrics.late_findings.inc();
         let until = record::now_ms() + VERDICT_LIFETIME_MS;
@@ -230,16 +230,15 @@ impl Write {
         if let Err(error) = gateway.catalogue.remember_verdict(self.handle, found, until).await {
             return error.into();
         }
-        let refused = refuse(gateway, &self.call, labels, decision, self.home).await;
         if decision.allowed().is_empty() {
-            return refused;
+            return refuse(gateway, &self.call, labels, decision, self.home).await;
         }
-        S3Error::new(
+        let again = S3Error::new(
             Code::SlowDown,
             "The content turned out to hold data that may not rest in the location that was chosen from its \
              beginning. Nothing was stored. Send the request again: it will go to a location that is allowed.",
-        )
-        .into()
+        );
+        refuse_place(gateway, &self.call, labels, decision, chosen, self.home, again).await
     }
 
     pub(super) async fn open_intent(&self, labels: &Labels, permit: &Permit) -> Result<LiveIntent, Failure> {
