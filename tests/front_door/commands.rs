@@ -93,7 +93,7 @@ fn an_unknown_key_is_refused_everywhere() {
 #[test]
 fn the_packs_are_checked_and_their_cases_run() {
     ends(&["policy", "check"], 0, &["cn", "eu", "ru", "base"]);
-    ends(&["policy", "test"], 0, &["cn", "eu"]);
+    ends(&["policy", "test"], 0, &[" cases, 0 failed"]);
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir(folder.path().join("cn")).unwrap();
     std::fs::write(folder.path().join("cn/pack.toml"), "name = ").unwrap();
@@ -119,7 +119,7 @@ fn a_decision_is_explained_in_words() {
     serde_json::from_str::<serde_json::Value>(&json).unwrap();
     assert!(!Path::new("/nowhere").exists());
     ends(&["policy", "explain", "--classes", "personal.helth"], 2, &["personal.helth"]);
-    ends(&["policy", "explain", "--data", "/nowhere/d", "--location", "atlantis"], 1, &["atlantis"]);
+    ends(&["policy", "explain", "--data", "/nowhere/d", "--location", "atlantis"], 2, &["atlantis"]);
 }
 
 #[tokio::test]

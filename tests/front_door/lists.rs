@@ -34,7 +34,10 @@ async fn a_list_shows_all_countries_in_one_order(gateway: Gateway) {
     assert_eq!((list.key_count(), list.is_truncated()), (Some(7), Some(false)));
     for object in list.contents() {
         assert_eq!(object.size(), Some(object.key().unwrap().len() as i64));
-        assert!(object.e_tag().is_some_and(|tag| tag.len() == 34) && object.last_modified().is_some());
+        assert!(object.last_modified().is_some());
+        // `s3s-fs` lists no ETags.
+        let tagged = object.e_tag().is_some_and(|tag| tag.len() == 34);
+        assert!(tagged || !gateway.servers().is_empty());
     }
     let list = client.list_objects_v2().bucket("clinic").start_after("b").send().await.unwrap();
     assert_eq!(list.contents()[0].key(), Some("c/x/1"));

@@ -4,11 +4,10 @@ use std::collections::HashMap;
 
 use aws_sdk_s3::presigning::PresigningConfig;
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::ObjectAttributes;
 
 use crate::app::{bucket, clean_text, failed, get, keys, put, put_tagged};
 use crate::support::gateway::{Gateway, PATIENCE};
-use crate::support::raw::exchange;
+use crate::support::raw::{Raw, exchange};
 
 over_both_kinds_of_store!(
     an_object_lives_from_put_to_delete,
@@ -32,7 +31,7 @@ async fn an_object_lives_from_put_to_delete(gateway: Gateway) {
     assert_eq!(get(&client, "clinic", "note").await, b"the second");
     let head = client.head_object().bucket("clinic").key("note").send().await.unwrap();
     assert_eq!(head.content_length(), Some(10));
-    assert_eq!(head.e_tag(), Some("\"26f54d6c34d06f3fe05bf63ffebdb23c\""));
+    assert_eq!(head.e_tag(), Some("\"3212eb1ca5254451d20dfc92428d2cbe\""));
 
     // An empty object is an object.
     put(&client, "clinic", "empty", "").await;
@@ -190,7 +189,7 @@ async fn a_conditional_read_answers_as_its_condition_says() {
 }
 
 #[tokio::test]
-async fn tags_and_attributes_are_read_where_the_object_rests() {
+async fn tags_are_read_where_the_object_rests() {
     let gateway = Gateway::demo().await;
     let client = gateway.client();
     bucket(&client, "clinic").await;
@@ -199,17 +198,6 @@ async fn tags_and_attributes_are_read_where_the_object_rests() {
     let mut tags: Vec<_> = tags.tag_set().iter().map(|tag| (tag.key(), tag.value())).collect();
     tags.sort_unstable();
     assert_eq!(tags, [("data-class", "personal"), ("subject-country", "CN"), ("ward", "3 b")]);
-    let attributes = client
-        .get_object_attributes()
-        .bucket("clinic")
-        .key("note")
-        .object_attributes(ObjectAttributes::ObjectSize)
-        .object_attributes(ObjectAttributes::Etag)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(attributes.object_size(), Some(5));
-    assert_eq!(attributes.e_tag(), Some("8b04d5e3775d298e78455efc5ca404d5"));
     // Tags are labels: they change with the object and not behind its back.
     let tagging = aws_sdk_s3::types::Tagging::builder().set_tag_set(Some(Vec::new())).build().unwrap();
     let refused = client.put_object_tagging().bucket("clinic").key("note").tagging(tagging).send().await;
@@ -234,7 +222,6 @@ async fn every_key_is_a_key() {
         "a/",
         "a+b",
         "a b",
-        " ",
         "a%20b",
         "%",
         "100%",
@@ -264,6 +251,11 @@ async fn every_key_is_a_key() {
         client.delete_object().bucket("clinic").key(*key).send().await.unwrap();
     }
     assert!(keys(&client, "clinic").await.is_empty());
+    // An SDK takes this one for none.
+    for method in ["PUT", "GET", "DELETE"] {
+        let answer = Raw::new(&gateway, method, "/clinic/%20").sign().send().await;
+        assert_eq!(answer.status / 100, 2, "{method}: {}", answer.text());
+    }
     let too_long = "k".repeat(1025);
     failed(client.put_object().bucket("clinic").key(too_long).send().await).is(400, "KeyTooLongError");
 }

@@ -52,7 +52,7 @@ async fn the_admin_pages_say_how_it_is() {
     let (status, metrics) = gateway.admin_page("/metrics").await;
     assert_eq!(status, 200);
     for line in [
-        "domicile_stored_total{location=\"cn-north\"} 1",
+        "domicile_objects_stored_total{location=\"cn-north\"} 1",
         "domicile_refusals_total{rule=\"RU-152-18-5\"} 1",
         "domicile_location_healthy{location=\"eu-central\"} 1",
         "domicile_open_intents 0",

@@ -101,11 +101,7 @@ async fn what_is_found_in_the_content_sends_an_object_to_its_country(gateway: Ga
     put(&client, "clinic", "staff", format!("name,id card\nWang,{CN_RESIDENT_ID}\n")).await;
     let found = gateway.whereis("clinic", "staff");
     assert_eq!((&found["location"], &found["subjects"][0]), (&"cn-north".into(), &"CN".into()));
-    assert!(
-        found["evidence"].to_string().contains("cn_resident_id")
-            || found["evidence"].to_string().contains("cn-resident-id"),
-        "{found}"
-    );
+    assert!(found["evidence"].to_string().contains("{\"detector\":\"cn.ric18\"}"), "{found}");
     gateway.settled_disks_with(CN_RESIDENT_ID.as_bytes(), &["cn-north"]).await;
     // The same in an object that says that it holds nothing personal.
     put_tagged(&client, "clinic", "liar", "data-class=non_personal", format!("id card: {CN_RESIDENT_ID}"))
@@ -124,7 +120,9 @@ async fn what_is_found_late_is_stored_nowhere_and_goes_right_the_next_time(gatew
     text.extend(clean_text(1 << 20));
     let write =
         || client.put_object().bucket("clinic").key("late").body(ByteStream::from(text.clone())).send();
-    failed(write().await).is(503, "SlowDown");
+    let late = failed(write().await);
+    late.is(503, "SlowDown");
+    assert_eq!(late.rule.as_deref(), Some("CN-PIPL-38"));
     failed(client.head_object().bucket("clinic").key("late").send().await).is(404, "NotFound");
     gateway.settled_disks_with(CN_RESIDENT_ID.as_bytes(), &[]).await;
     gateway.settled_disks_with(b"marker-late", &[]).await;

@@ -197,6 +197,18 @@ impl Raw {
         exchange(&address, &self.head(), &self.body).await.unwrap()
     }
 
+    /// As the simplest clients do: all of the request is written before anything is read.
+    pub async fn send_before_reading(&self) -> std::io::Result<Answer> {
+        let address = self.headers[0].1.clone();
+        let mut socket = TcpStream::connect(address).await?;
+        socket.write_all(&[self.head(), self.body.clone()].concat()).await?;
+        let mut bytes = Vec::new();
+        tokio::time::timeout(PATIENCE, socket.read_to_end(&mut bytes))
+            .await
+            .map_err(std::io::Error::other)??;
+        Answer::parse(&bytes).ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
+    }
+
     fn signature(&self, payload: &str) -> (String, [u8; 32]) {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
