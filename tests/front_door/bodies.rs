@@ -252,6 +252,9 @@ async fn what_the_gateway_does_not_know_it_does_not_do() {
         assert_eq!(answer.header("content-type"), Some("application/xml"), "{target}");
         assert_eq!(answer.element("RequestId"), answer.header("x-amz-request-id").unwrap());
     }
+    // Nothing of this is a fault of the gateway, for which somebody would be woken up.
+    let (_, metrics) = gateway.admin_page("/metrics").await;
+    assert!(metrics.contains("blame=\"client\"") && !metrics.contains("blame=\"gateway\""), "{metrics}");
     let long =
         |bytes| Raw::new(&gateway, "GET", "/clinic/o").header("x-amz-meta-long", &"x".repeat(bytes)).sign();
     assert_eq!(long(60_000).send().await.status, 200);
