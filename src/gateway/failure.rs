@@ -84,7 +84,9 @@ impl fmt::Display for Failure {
 
 impl From<S3Error> for Failure {
     fn from(error: S3Error) -> Self {
-        let blame = if error.status().is_server_error() { Blame::Gateway } else { Blame::Client };
+        // 501 is a server error by its number only: what the client asked for is not there to be had.
+        let ours = error.status().is_server_error() && error.code != Code::NotImplemented;
+        let blame = if ours { Blame::Gateway } else { Blame::Client };
         Failure { error: Box::new(error), blame, cause: None }
     }
 }

@@ -7,6 +7,7 @@ pub mod call;
 pub mod dispatch;
 pub mod failure;
 pub mod limit;
+pub mod linger;
 pub mod metrics;
 pub mod name;
 pub mod rescue;

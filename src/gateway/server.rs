@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tower::util::BoxCloneSyncService;
 
+use super::linger::lingering;
 use super::timeouts::TimedIo;
 use crate::body::Body;
 use crate::config;
@@ -169,7 +170,7 @@ impl Connection {
     {
         let Connection { front, peer, limits } = self;
         let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let mut request = request.map(Body::from);
+            let mut request = lingering(request);
             request.extensions_mut().insert(peer);
             tower::ServiceExt::oneshot(front.clone(), request)
         });

@@ -38,7 +38,9 @@ const SOURCE_CONDITIONS: [(&str, HeaderName); 4] = [
 pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let bucket = buckets::existing(&gateway, &call).await?;
     let (source, origin) = find_source(&gateway, &call).await?;
-    let mut labels = labels::declared(&gateway, &call, &bucket)?;
+    let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
+    let mut labels = labels::declared_of_copy(&gateway, &call, &bucket, &origin)?;
+    labels::add_remembered(&gateway, handle, &mut labels).await?;
     inherit(&mut labels, &origin);
     let from = gateway.locations.facts(&origin.location)?;
     let held_in = [from.country].into_iter().collect();
@@ -53,7 +55,6 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
     }
 
     // Inside one location the location copies; the bytes do not pass through here.
-    let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
     let conditions = Conditions::of_write(&call.parts.headers)?;
     let mut headers = forward::onward_headers(&call.parts);
     headers.insert("x-amz-copy-source", source.to_header()?);

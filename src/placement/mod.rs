@@ -5,7 +5,6 @@ mod choose;
 mod conditions;
 pub mod copy;
 pub mod delete;
-mod drain;
 mod forward;
 pub mod get;
 mod held;

@@ -10,10 +10,10 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use super::choose::choose;
 use super::conditions::Conditions;
 use super::held::{Gate, HeldBody};
-use super::record::{answer_stored, refuse};
+use super::record::{answer_stored, refuse, refuse_place};
 use super::store::{Verdict, Write};
 use super::window::{Window, read_window};
-use super::{buckets, copy, drain, forward, header_text, labels, read_document, surely_undone, xml_response};
+use super::{buckets, copy, forward, header_text, labels, read_document, surely_undone, xml_response};
 use crate::body::{Body, BoxError};
 use crate::catalogue::{Bucket, IntentKind, ObjectHandle, Verdict as Found};
 use crate::gateway::Gateway;
@@ -268,13 +268,7 @@ impl PinnedUpload {
         let _slot = gateway.window_slot().await?;
         let Window { frames, rest, scanner } =
             read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
-        let permit = match self.judge(scanner.findings_so_far()).await {
-            Ok(permit) => permit,
-            Err(failure) => {
-                drain::drain(rest);
-                return Err(failure);
-            }
-        };
+        let permit = self.judge(scanner.findings_so_far()).await?;
         let location = gateway.locations.storing(&permit)?;
         let pinned = self.clone();
         let gate: Gate = Box::new(move |findings| {
@@ -324,16 +318,15 @@ impl PinnedUpload {
             (Ok(()), Ok(decision)) => decision,
         };
         let home = gateway.home_country(self.bucket.home.as_ref());
-        let refused = refuse(gateway, &self.call, labels, &decision, home).await;
         if decision.allowed().is_empty() {
-            return refused;
+            return refuse(gateway, &self.call, labels, &decision, home).await;
         }
-        S3Error::new(
+        let elsewhere = S3Error::new(
             Code::AccessDenied,
             "The parts of this upload hold data that may not rest in the location that it was begun in. Abort \
              it and begin a new upload of the same key: it will go to a location that is allowed.",
-        )
-        .into()
+        );
+        refuse_place(gateway, &self.call, labels, &decision, &self.upload.location, home, elsewhere).await
     }
 }
 

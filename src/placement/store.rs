@@ -8,11 +8,10 @@ use http::{HeaderMap, Method, Response, header};
 
 use super::choose::choose;
 use super::conditions::Conditions;
-use super::drain::drain;
 use super::held::{Gate, HeldBody};
 use super::intents::LiveIntent;
 use super::keylock::KeyGuard;
-use super::record::{self, answer_stored, placement, refuse};
+use super::record::{self, answer_stored, placement, refuse, refuse_place};
 use super::window::{Window, read_window};
 use super::{forward, header_text, labels, residue, settle, surely_undone};
 use crate::body::{Body, BoxError};
@@ -26,7 +25,7 @@ use crate::label::Labels;
 use crate::label::scanner::Findings;
 use crate::locations::{LocationError, PayloadHash};
 use crate::log::{EntryDraft, Event};
-use crate::names::{Country, CountrySet};
+use crate::names::{Country, CountrySet, LocationId};
 use crate::policy::{Action, Decision, Permit};
 use crate::s3::error::{Code, S3Error};
 
@@ -89,17 +88,13 @@ pub(super) async fn store(
     // Decide, and place.
     let decision = write.decide(&labels)?;
     if decision.allowed().is_empty() {
-        drain(rest);
         return Err(refuse(gateway, &write.call, &labels, &decision, home).await);
     }
     let permit = choose(gateway, &decision, write.bucket.home.as_ref())?;
     let location = gateway.locations.storing(&permit)?;
     if conditions != Conditions::None {
         let previous = gateway.catalogue.find(handle).await?;
-        if let Err(failure) = conditions.check(previous.as_ref()) {
-            drain(rest);
-            return Err(failure);
-        }
+        conditions.check(previous.as_ref())?;
         // Another location's ETag means nothing to this one; there the check under the lock decides alone.
         if previous.is_some_and(|previous| previous.location != location.facts.id) {
             headers.remove(header::IF_MATCH);
@@ -216,7 +211,7 @@ impl Write {
         if (labels.classes, labels.subjects) != before {
             let decision = self.decide(&labels)?;
             let Some(still) = decision.permit(&permit.location().id) else {
-                return Err(self.late_finding(&labels, &decision).await);
+                return Err(self.late_finding(&labels, &decision, &permit.location().id).await);
             };
             permit = still;
             // A crash from here on must find the labels of the whole content.
@@ -233,7 +228,7 @@ impl Write {
 
     /// What was found late does not fit the location that was chosen early: nothing is stored, and the client's
     /// own retry of the same key will go where it may.
-    async fn late_finding(&self, labels: &Labels, decision: &Decision) -> Failure {
+    async fn late_finding(&self, labels: &Labels, decision: &Decision, chosen: &LocationId) -> Failure {
         let gateway = &self.gateway;
         gateway.metrics.late_findings.inc();
         let until = record::now_ms() + VERDICT_LIFETIME_MS;
@@ -241,16 +236,15 @@ impl Write {
         if let Err(error) = gateway.catalogue.remember_verdict(self.handle, found, until).await {
             return error.into();
         }
-        let refused = refuse(gateway, &self.call, labels, decision, self.home).await;
         if decision.allowed().is_empty() {
-            return refused;
+            return refuse(gateway, &self.call, labels, decision, self.home).await;
         }
-        S3Error::new(
+        let again = S3Error::new(
             Code::SlowDown,
             "The content turned out to hold data that may not rest in the location that was chosen from its \
              beginning. Nothing was stored. Send the request again: it will go to a location that is allowed.",
-        )
-        .into()
+        );
+        refuse_place(gateway, &self.call, labels, decision, chosen, self.home, again).await
     }
 
     pub(super) async fn open_intent(&self, labels: &Labels, permit: &Permit) -> Result<LiveIntent, Failure> {
