@@ -21,6 +21,7 @@ pub struct Where {
     object: String,
     #[command(flatten)]
     target: Target,
+    /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -153,7 +154,7 @@ fn time(ms: u64) -> String {
     i64::try_from(ms)
         .ok()
         .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-        .map_or_else(String::new, |at| at.to_string())
+        .map_or_else(String::new, |at| format!("{at:.3}"))
 }
 
 impl Line {
