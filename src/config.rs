@@ -393,6 +393,24 @@ impl Config {
         }
         unique("location id", self.locations.iter().map(|l| l.id.as_str()))?;
         unique("access-key-id", self.apps.iter().map(|a| a.access_key_id.as_str()))?;
+        // An empty secret is one that everybody knows; an id with a `/` cannot be told from the scope behind it.
+        for app in &self.apps {
+            let id = &app.access_key_id;
+            if id.is_empty() || !id.bytes().all(|b| b.is_ascii_graphic() && !b"/,=".contains(&b)) {
+                return Err(format!(
+                    "app {}: access-key-id must be printable ASCII without blanks, `/`, `,` and `=`",
+                    app.id
+                ));
+            }
+            if app.secret_access_key.expose().is_empty() {
+                return Err(format!("app {}: secret-access-key is empty", app.id));
+            }
+        }
+        let folders = self.locations.iter().filter_map(|location| match &location.store {
+            Store::Embedded { path } => path.to_str(),
+            Store::S3(_) => None,
+        });
+        unique("path of an embedded location", folders)?;
         unique("app id", self.apps.iter().map(|a| a.id.as_str()))?;
         unique("label rule id", self.label.rules.iter().map(|r| r.id.as_str()))?;
         let name = &self.node.name;

@@ -22,6 +22,7 @@ pub struct Where {
     object: String,
     #[command(flatten)]
     target: Target,
+    /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

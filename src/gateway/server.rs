@@ -182,6 +182,11 @@ impl Connection {
     }
 }
 
+/// Whether certificate and key can be read and fit each other.
+pub fn check_tls(tls: &config::Tls) -> Result<(), ServerError> {
+    acceptor(tls).map(drop)
+}
+
 fn acceptor(tls: &config::Tls) -> Result<TlsAcceptor, ServerError> {
     let fail = |what, path: &std::path::Path, message: String| ServerError::Tls {
         what,

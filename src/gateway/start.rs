@@ -104,6 +104,10 @@ pub fn check(config: &Config) -> Result<(), BoxError> {
     Labeller::new(&config.label)?;
     Geo::open(&config.geo, &config.gateway.trusted_proxies)?;
     engine(config)?;
+    registry::check(&config.locations)?;
+    if let Some(tls) = &config.gateway.tls {
+        super::server::check_tls(tls)?;
+    }
     Ok(())
 }
 

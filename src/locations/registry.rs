@@ -32,8 +32,8 @@ struct Entry {
 pub enum OpenError {
     #[error("location {id}: {source}")]
     Embedded { id: LocationId, source: EmbeddedError },
-    #[error("location {id}: {source}")]
-    Remote { id: LocationId, source: RemoteError },
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 }
 
 impl Locations {
@@ -48,8 +48,7 @@ impl Locations {
                     (store.service(), Arc::new(Health::new()))
                 }
                 Store::S3(remote) => {
-                    let remote = RemoteLocation::open(config.id.clone(), &config.region, remote)
-                        .map_err(|source| OpenError::Remote { id: config.id.clone(), source })?;
+                    let remote = RemoteLocation::open(config.id.clone(), &config.region, remote)?;
                     (remote.service(), remote.health())
                 }
             };
@@ -118,6 +117,16 @@ impl Locations {
         let named = self.all().map(|location| format!("{} ({})", location.facts.id, location.facts.region));
         named.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Checks what the configuration says of each location. Contacts none, and makes no folder.
+pub fn check(configs: &[config::Location]) -> Result<(), OpenError> {
+    for config in configs {
+        if let Store::S3(remote) = &config.store {
+            RemoteLocation::open(config.id.clone(), &config.region, remote)?;
+        }
+    }
+    Ok(())
 }
 
 /// What policies see of a configured location.

@@ -58,11 +58,14 @@ pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Res
     };
     let handle = gateway.catalogue.bucket_handle(name.as_str());
     if let Some(existing) = gateway.catalogue.find_bucket(handle).await? {
+        // The configuration may have got a location since: asking again brings the bucket there.
+        if existing.owner == bucket.owner {
+            create_everywhere(&gateway, &call).await?;
+        }
         return Err(taken(&existing, &bucket));
     }
     // Everywhere first: a bucket that the catalogue knows can take an object at once in any location.
-    let everywhere = join_all(gateway.locations.all().map(|location| create_at(location, &call))).await;
-    everywhere.into_iter().collect::<Result<Vec<()>, Failure>>()?;
+    create_everywhere(&gateway, &call).await?;
     if !gateway.catalogue.create_bucket(bucket.clone()).await? {
         return Err(taken(&bucket, &bucket));
     }
@@ -82,6 +85,11 @@ fn taken(existing: &Bucket, wanted: &Bucket) -> Failure {
     } else {
         Failure::client(Code::BucketAlreadyExists, "The requested bucket name is not available.")
     }
+}
+
+async fn create_everywhere(gateway: &Gateway, call: &Call) -> Result<(), Failure> {
+    let everywhere = join_all(gateway.locations.all().map(|location| create_at(location, call))).await;
+    everywhere.into_iter().collect()
 }
 
 async fn create_at(location: &Location, call: &Call) -> Result<(), Failure> {

@@ -27,6 +27,9 @@ const AT_ONCE: usize = 16;
 /// Deletes one object. A key that is not there is not an error (S3 API reference, DeleteObject).
 pub async fn delete_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     buckets::existing(&gateway, &call).await?;
+    if call.target.query.value("versionId").is_some_and(|version| version != "null") {
+        return Err(version_named());
+    }
     let key = call.key()?.clone();
     let headers = forward::onward_headers(&call.parts);
     let call = Arc::new(call);
@@ -87,10 +90,7 @@ async fn delete_listed(
     object: &DeleteEntry,
 ) -> Result<(), Failure> {
     if object.version.as_deref().is_some_and(|version| version != "null") {
-        return Err(Failure::client(
-            Code::NotImplemented,
-            "Deleting a version by its id is not implemented.",
-        ));
+        return Err(version_named());
     }
     if object.last_modified.is_some() || object.size.is_some() {
         let message = "Conditions on LastModifiedTime or Size are not implemented.";
@@ -111,6 +111,11 @@ async fn delete_listed(
         )
         .into()),
     }
+}
+
+/// Whoever names a version wants that one gone, and not the object that everybody reads.
+fn version_named() -> Failure {
+    Failure::client(Code::NotImplemented, "Deleting a version by its id is not implemented.")
 }
 
 enum Removal {

@@ -23,6 +23,18 @@ pub async fn read_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
     let Some(placement) = gateway.catalogue.find(handle).await? else {
         return Err(missing(&gateway, &call).await);
     };
+    // Labels are those of the current version; nobody knows what another one holds.
+    if call
+        .target
+        .query
+        .value("versionId")
+        .is_some_and(|id| id != placement.version.as_deref().unwrap_or("null"))
+    {
+        return Err(Failure::client(
+            Code::NoSuchVersion,
+            "This is not the object's current version, and the gateway knows no other.",
+        ));
+    }
     let response = fetch(&gateway, &call, &placement).await?;
     if agrees(&response, &placement) {
         return Ok(response);
