@@ -133,8 +133,8 @@ fn announce(gateway: &Gateway, endpoint: &str, admin: SocketAddr, demo: Option<&
     println!();
     println!(
         "export AWS_SHARED_CREDENTIALS_FILE='{}' AWS_ENDPOINT_URL={endpoint} AWS_REGION=us-east-1; \
-         aws s3 mb s3://clinic && echo 'blood group: 0' | aws s3api put-object --bucket clinic --key record.txt \
-         --body /dev/stdin --tagging 'data-class=personal.health&subject-country=CN'",
+         echo 'blood group: 0' >record.txt; aws s3 mb s3://clinic && aws s3api put-object --bucket clinic \
+         --key record.txt --body record.txt --tagging 'data-class=personal.health&subject-country=CN'",
         credentials.display()
     );
     println!("aws s3 cp s3://clinic/record.txt -");
