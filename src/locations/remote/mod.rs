@@ -11,6 +11,7 @@ mod body;
 mod connect;
 mod credentials;
 mod failure;
+mod framed;
 mod signing;
 
 use std::path::Path;
@@ -39,6 +40,7 @@ use self::body::{Progress, ReceivedBody, SentBody, Stage};
 use self::connect::{Connector, Uses};
 use self::credentials::CredentialSource;
 use self::failure::{LengthUnknown, TransportError, was_never_sent};
+use self::framed::Framed;
 use self::signing::{EMPTY_SHA256, Signer};
 use super::health::Health;
 use super::{LocationError, LocationService, PayloadHash};
@@ -236,9 +238,17 @@ impl Inner {
         parts.version = Version::HTTP_11;
         address::strip_hop_by_hop(&mut parts.headers);
         parts.headers.remove(EXPECT);
-        let length = settle_length(&mut parts, &body).map_err(|e| self.unsent(e))?;
+        let mut length = settle_length(&mut parts, &body).map_err(|e| self.unsent(e))?;
+        let framing = Framed::announced(&parts.headers).filter(|_| length > 0);
+        let framed_as = framing.map(|trailer| {
+            let framed = Framed::new(std::mem::take(&mut body), length, trailer);
+            length = framed.length();
+            let name = framed.describe(&mut parts.headers);
+            body = Body::new(framed);
+            PayloadHash::Sha256(name.into())
+        });
         let names = self.endpoint.address(&mut parts).map_err(|e| self.unsent(e))?;
-        let payload = vouched.unwrap_or_else(|| match length {
+        let payload = framed_as.or(vouched).unwrap_or_else(|| match length {
             0 => PayloadHash::Sha256(EMPTY_SHA256.into()),
             _ => PayloadHash::Unsigned,
         });
