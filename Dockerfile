@@ -1,6 +1,5 @@
 # Two stages: a build with the toolchain, and an image with the program and nothing that could change it.
 FROM rust:1.95-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
