@@ -170,6 +170,7 @@ async fn copy_across(
         body: reading.into_body(),
         length,
         headers,
+        verdict: Default::default(),
         payload: PayloadHash::Unsigned,
         conditions: Conditions::of_write(&call.parts.headers)?,
         held_in: [from.country].into_iter().collect(),

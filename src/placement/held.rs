@@ -11,6 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
 use crate::body::{Body, BoxError};
@@ -29,6 +30,8 @@ pub struct HeldBody {
     scanner: Option<Scanner>,
     held: Option<Bytes>,
     remaining: u64,
+    /// A checksum that follows the content, for the location to keep.
+    trailers: Option<HeaderMap>,
     gate: GateState,
     error: GateError,
 }
@@ -49,6 +52,7 @@ impl HeldBody {
             scanner: Some(scanner),
             held: None,
             remaining: length,
+            trailers: None,
             gate: GateState::Closed(gate),
             error: GateError::default(),
         }
@@ -98,11 +102,14 @@ impl HeldBody {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(frame)) => {
-                    // Trailers of the client's framing were verified inside and do not travel on.
-                    let Ok(bytes) = frame.into_data() else { continue };
-                    if bytes.is_empty() {
-                        continue;
-                    }
+                    let bytes = match frame.into_data() {
+                        Ok(bytes) if bytes.is_empty() => continue,
+                        Ok(bytes) => bytes,
+                        Err(frame) => {
+                            self.trailers = frame.into_trailers().ok();
+                            continue;
+                        }
+                    };
                     if let Some(scanner) = &mut self.scanner {
                         scanner.feed(&bytes);
                     }
@@ -116,6 +123,7 @@ impl HeldBody {
     fn fail(&mut self, error: BoxError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.gate = GateState::Failed;
         self.held = None;
+        self.trailers = None;
         let text = error.to_string();
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         Poll::Ready(Some(Err(text.into())))
@@ -132,7 +140,7 @@ impl HttpBody for HeldBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         if this.remaining == 0 {
-            return Poll::Ready(None);
+            return Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
         }
         loop {
             // All of the content is in hand, its last frame held: only the verdict is missing.
@@ -172,6 +180,6 @@ impl HttpBody for HeldBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining == 0
+        self.remaining == 0 && self.trailers.is_none()
     }
 }

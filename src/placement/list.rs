@@ -162,25 +162,12 @@ pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
     buckets::existing(&gateway, &call).await?;
     let bucket = call.bucket()?;
     let request = uploads_request(&call)?;
-    // Within a key the order is that of the sealed ids, which no location knows: ask from the key's own uploads on.
-    let mut query = format!(
-        "uploads&encoding-type=url&max-uploads={}&prefix={}",
-        request.max_uploads.max(1),
-        encode(&request.prefix)
-    );
-    if let Some(delimiter) = &request.delimiter {
-        query.push_str(&format!("&delimiter={}", encode(delimiter)));
-    }
-    if request.upload_id_marker.is_empty() && !request.key_marker.is_empty() {
-        query.push_str(&format!("&key-marker={}", encode(&request.key_marker)));
-    }
     let locations: Vec<&Location> = gateway.locations.all().collect();
-    let documents = try_join_all(locations.iter().map(|location| read(location, bucket, &query))).await?;
+    let pages = try_join_all(locations.iter().map(|location| uploads_of(location, bucket, &request))).await?;
     let mut merged = Vec::new();
     // Beyond the last key of a location that has more to tell, something could be missing.
     let mut horizon: Option<String> = None;
-    for (location, document) in locations.iter().zip(documents) {
-        let page = xml::parse_uploads(&document)?;
+    for (location, page) in locations.iter().zip(pages) {
         let mut last = None;
         for entry in page.uploads {
             let key: ObjectKey = entry.key.parse()?;
@@ -195,7 +182,7 @@ pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
             merged.push(Listed::Prefix(prefix));
         }
         if page.is_truncated {
-            let end = page.next_key_marker.max(last).unwrap_or_default();
+            let end = last.unwrap_or_default();
             horizon = Some(horizon.map_or(end.clone(), |horizon| horizon.min(end)));
         }
     }
@@ -224,6 +211,58 @@ pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
         }
     }
     Ok(xml_response(xml::uploads_result(bucket, &request, &page)))
+}
+
+/// What one location has behind the request's markers; of each key that it tells of, all uploads.
+async fn uploads_of(
+    location: &Location,
+    bucket: &BucketName,
+    request: &UploadsRequest,
+) -> Result<UploadsPage, Failure> {
+    let mut query = format!(
+        "uploads&encoding-type=url&max-uploads={}&prefix={}",
+        request.max_uploads.max(1),
+        encode(&request.prefix)
+    );
+    if let Some(delimiter) = &request.delimiter {
+        query.push_str(&format!("&delimiter={}", encode(delimiter)));
+    }
+    if !request.key_marker.is_empty() {
+        query.push_str(&format!("&key-marker={}", encode(&request.key_marker)));
+    }
+    let mut page = xml::parse_uploads(&read(location, bucket, &query).await?)?;
+    // Within a key the order is that of the sealed ids, which no location knows: a key is told of whole or not at
+    // all, the one where this page ends as well as the one where the client's last page did.
+    let last = page.uploads.iter().map(|upload| upload.key.clone()).max().filter(|_| page.is_truncated);
+    let marked = Some(request.key_marker.clone()).filter(|_| !request.upload_id_marker.is_empty());
+    page.uploads.retain(|upload| Some(&upload.key) != last.as_ref());
+    for key in last.into_iter().chain(marked) {
+        page.uploads.extend(uploads_of_key(location, bucket, &key).await?);
+    }
+    Ok(page)
+}
+
+/// All uploads of one key.
+async fn uploads_of_key(
+    location: &Location,
+    bucket: &BucketName,
+    key: &str,
+) -> Result<Vec<UploadEntry>, Failure> {
+    let mut uploads: Vec<UploadEntry> = Vec::new();
+    loop {
+        let mut query = format!("uploads&encoding-type=url&max-uploads={MAX_KEYS}&prefix={}", encode(key));
+        if let Some(last) = uploads.last() {
+            let (key, id) = (encode(key), encode(&last.upload_id));
+            query.push_str(&format!("&key-marker={key}&upload-id-marker={id}"));
+        }
+        // The key itself is the first of all that begin with it.
+        let page = xml::parse_uploads(&read(location, bucket, &query).await?)?;
+        let (listed, before) = (page.uploads.len(), uploads.len());
+        uploads.extend(page.uploads.into_iter().filter(|upload| upload.key == key));
+        if !page.is_truncated || uploads.len() - before < listed.max(1) {
+            return Ok(uploads);
+        }
+    }
 }
 
 /// An item of the merged list of uploads.

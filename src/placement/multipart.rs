@@ -25,7 +25,7 @@ use crate::locations::{LocationError, PayloadHash};
 use crate::policy::{Action, Decision, Permit};
 use crate::s3::checksum::Subject;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::payload::{VerifiedBody, strip_framing};
+use crate::s3::payload::{Verdict as PayloadVerdict, VerifiedBody, strip_framing};
 use crate::s3::token::Upload;
 use crate::s3::xml::{self, ErrorDocument, Outcome};
 
@@ -87,7 +87,8 @@ pub async fn upload_part(gateway: Arc<Gateway>, call: Call, body: Body) -> Resul
     let mut headers = forward::onward_headers(&call.parts);
     strip_framing(&mut headers, call.identity.payload, length);
     let payload = labels::payload_hash(&call.identity.payload);
-    let part = Part { body: Body::new(verified), length, headers, payload };
+    let verdict = verified.verdict();
+    let part = Part { body: Body::new(verified), length, headers, verdict, payload };
     let upload = PinnedUpload::open(gateway, call).await?;
     upload.store(part).await
 }
@@ -118,7 +119,8 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
         .exact()
         .ok_or_else(|| Failure::internal("the location sent a body of unknown length"))?;
     let headers = copy::without_source(forward::onward_headers(&upload.call.parts));
-    let part = Part { body: reading.into_body(), length, headers, payload: PayloadHash::Unsigned };
+    let (verdict, payload) = (PayloadVerdict::default(), PayloadHash::Unsigned);
+    let part = Part { body: reading.into_body(), length, headers, verdict, payload };
     let response = upload.store(part).await?;
     let etag = header_text(response.headers(), "etag").unwrap_or_default();
     if !response.status().is_success() {
@@ -141,7 +143,10 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
     };
     let PinnedUpload { call, bucket, labels, upload, handle, .. } = upload;
     let conditions = Conditions::of_write(&call.parts.headers)?;
-    let headers = forward::onward_headers(&call.parts);
+    let mut headers = forward::onward_headers(&call.parts);
+    strip_framing(&mut headers, call.identity.payload, document.len() as u64);
+    // It was about the document, which has been verified.
+    headers.remove("x-amz-trailer");
     let query = call.target.query.for_location(&[("uploadId", &upload.id)]);
     let home = gateway.home_country(bucket.home.as_ref());
     let mut write = Write {
@@ -230,6 +235,7 @@ struct Part {
     body: Body,
     length: u64,
     headers: HeaderMap,
+    verdict: PayloadVerdict,
     payload: PayloadHash,
 }
 
@@ -264,10 +270,11 @@ impl PinnedUpload {
     /// Scans, judges and forwards one part.
     async fn store(self, part: Part) -> Result<Response<Body>, Failure> {
         let gateway = self.gateway.clone();
-        let Part { body, length, headers, payload } = part;
+        let Part { body, length, mut headers, verdict, payload } = part;
         let _slot = gateway.window_slot().await?;
         let Window { frames, rest, scanner } =
             read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
+        verdict.settle_trailer(&mut headers);
         let permit = self.judge(scanner.findings_so_far()).await?;
         let location = gateway.locations.storing(&permit)?;
         let pinned = self.clone();

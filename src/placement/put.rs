@@ -50,6 +50,7 @@ pub async fn put_object(gateway: Arc<Gateway>, call: Call, body: Body) -> Result
         kind: IntentKind::Put,
         action: Action::Store,
         length: verified.decoded_length(),
+        verdict: verified.verdict(),
         body: Body::new(verified),
         headers,
         payload: labels::payload_hash(&call.identity.payload),

@@ -28,6 +28,7 @@ use crate::log::{EntryDraft, Event};
 use crate::names::{Country, CountrySet, LocationId};
 use crate::policy::{Action, Decision, Permit};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::payload::Verdict as PayloadVerdict;
 
 /// How long findings steer a client's retry.
 const VERDICT_LIFETIME_MS: u64 = 3_600_000;
@@ -42,6 +43,8 @@ pub(super) struct Content {
     pub length: u64,
     /// As the location gets them.
     pub headers: HeaderMap,
+    /// What the body's own verification finds: a checksum behind a short body becomes a header.
+    pub verdict: PayloadVerdict,
     pub payload: PayloadHash,
     pub conditions: Conditions,
     /// Countries that hold a copy of these bytes already.
@@ -74,7 +77,7 @@ pub(super) async fn store(
     mut labels: Labels,
     content: Content,
 ) -> Result<Stored, Failure> {
-    let Content { kind, action, body, length, mut headers, payload, conditions, held_in } = content;
+    let Content { kind, action, body, length, mut headers, verdict, payload, conditions, held_in } = content;
     let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
     let home = gateway.home_country(bucket.home.as_ref());
     let write = Write { gateway: gateway.clone(), call, bucket, handle, home, kind, action, held_in, length };
@@ -83,6 +86,7 @@ pub(super) async fn store(
     let _slot = gateway.window_slot().await?;
     let Window { frames, rest, scanner } =
         read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
+    verdict.settle_trailer(&mut headers);
     scanner.findings_so_far().apply(&mut labels);
 
     // Decide, and place.

@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use md5::Digest as _;
 use subtle::ConstantTimeEq;
 
@@ -121,6 +121,13 @@ impl Checksum {
 
     pub fn to_base64(&self) -> String {
         STANDARD.encode(self.as_bytes())
+    }
+
+    /// The one header, or trailer, that carries it.
+    pub fn to_headers(&self) -> HeaderMap {
+        // Base64 is made of what a header value may hold.
+        let value = HeaderValue::from_str(&self.to_base64()).ok();
+        value.map(|value| (self.algorithm.header(), value)).into_iter().collect()
     }
 }
 

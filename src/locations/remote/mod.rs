@@ -11,6 +11,7 @@ mod body;
 mod connect;
 mod credentials;
 mod failure;
+mod framed;
 mod pool;
 
 use std::path::Path;
@@ -36,6 +37,7 @@ use self::body::{Progress, ReceivedBody, SentBody, Stage};
 use self::connect::{Connector, Uses};
 use self::credentials::CredentialSource;
 use self::failure::{LengthUnknown, TransportError};
+use self::framed::Framed;
 use self::pool::{DrivenBody, Limits, Pool, PoolError};
 use super::health::Health;
 use super::{LocationError, LocationService, PayloadHash};
@@ -234,8 +236,17 @@ impl Inner {
         parts.version = Version::HTTP_11;
         hop::strip(&mut parts.headers);
         parts.headers.remove(EXPECT);
-        let length = settle_length(&mut parts, &body).map_err(|e| self.unsent(e))?;
+        let mut length = settle_length(&mut parts, &body).map_err(|e| self.unsent(e))?;
+        let framing = Framed::announced(&parts.headers).filter(|_| length > 0);
+        let framed_as = framing.map(|trailer| {
+            let framed = Framed::new(std::mem::take(&mut body), length, trailer);
+            length = framed.length();
+            let name = framed.describe(&mut parts.headers);
+            body = Body::new(framed);
+            PayloadHash::Sha256(name.into())
+        });
         let names = self.endpoint.address(&mut parts).map_err(|e| self.unsent(e))?;
+        let vouched = framed_as.or(vouched);
         let payload = match &vouched {
             Some(PayloadHash::Sha256(hash)) => PayloadForSigning::Sha256(hash),
             Some(PayloadHash::Unsigned) => PayloadForSigning::Unsigned,
