@@ -14,6 +14,8 @@ pub mod server;
 pub mod stack;
 pub mod stage;
 pub mod start;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod timeouts;
 pub mod trace;
 

@@ -13,10 +13,10 @@ use super::metrics::Metrics;
 use super::{Gateway, WINDOWS};
 use crate::body::BoxError;
 use crate::catalogue::sqlite::{SqliteCatalogue, SqliteOptions};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::geo::Geo;
 use crate::label::sources::Labeller;
-use crate::locations::registry::{self, Locations};
+use crate::locations::registry::{self, Locations, OpenError};
 use crate::log::tiles::{Publisher, PublisherHandle};
 use crate::placement::{residue, settle};
 use crate::policy::{Engine, PackSource};
@@ -40,12 +40,20 @@ pub struct Running {
 impl Running {
     /// Opens everything, settles what a crash left open, and starts the background work.
     pub async fn start(config: Config) -> Result<Running, BoxError> {
+        Running::start_with(config, Locations::open).await
+    }
+
+    /// [`Running::start`], with locations that `open` opens.
+    pub(super) async fn start_with(
+        config: Config,
+        open: impl FnOnce(&[config::Location]) -> Result<Locations, OpenError>,
+    ) -> Result<Running, BoxError> {
         let apps = Apps::new(&config.apps)?;
         let labeller = Labeller::new(&config.label)?;
         let geo = Geo::open(&config.geo, &config.gateway.trusted_proxies)?;
         let engine = engine(&config)?;
         let catalogue = Arc::new(SqliteCatalogue::open(SqliteOptions::of(&config))?);
-        let locations = Locations::open(&config.locations)?;
+        let locations = open(&config.locations)?;
         let publisher =
             Publisher::open(&log_folder(&config.data), catalogue.clone(), catalogue.keys().clone())?.spawn();
         let mut regions = BTreeSet::from([config.gateway.region.clone()]);

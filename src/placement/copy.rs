@@ -6,8 +6,9 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
 
 use super::choose::choose;
-use super::conditions::Conditions;
+use super::conditions::{Conditions, same_etag};
 use super::record::{answer_stored, refuse};
+use super::settle::is_unclear;
 use super::store::{Content, Stored, Verdict, Write, store};
 use super::{buckets, forward, header_text, labels};
 use crate::body::Body;
@@ -94,11 +95,14 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         false => Outcome::Failed(ErrorDocument::default()),
     };
     let Outcome::Done(result) = result else {
-        gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        // An error after a 200 is a server's error too: it may have taken effect.
+        if !parts.status.is_success() && !is_unclear(parts.status) {
+            gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        }
         return Ok(Response::from_parts(parts, Body::full(document)));
     };
     let version = header_text(&parts.headers, "x-amz-version-id");
-    let recorded = write.record(verdict, result.etag, version).await?;
+    let recorded = write.record(verdict, Some(result.etag), version).await?;
     Ok(answer_stored(Response::from_parts(parts, Body::full(document)), &recorded))
 }
 
@@ -149,7 +153,7 @@ async fn copy_across(
     if reading.status() != StatusCode::OK {
         return Ok(source_failure(reading));
     }
-    if header_text(reading.headers(), "etag").is_some_and(|etag| etag != origin.etag) {
+    if header_text(reading.headers(), "etag").is_some_and(|etag| !same_etag(&etag, &origin.etag)) {
         return Err(Failure::client(
             Code::OperationAborted,
             "The copy source is being overwritten. Try again.",

@@ -6,6 +6,7 @@ use futures_util::StreamExt;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 
 use super::record::{self, set};
+use super::settle::{is_unclear, settle_key};
 use super::{buckets, forward};
 use crate::body::Body;
 use crate::catalogue::{Intent, IntentKind, Receipt};
@@ -128,6 +129,10 @@ async fn delete_key(
 ) -> Result<Removal, Failure> {
     let bucket = call.bucket()?;
     let handle = gateway.catalogue.object_handle(bucket.as_str(), key.as_str());
+    if gateway.catalogue.find(handle).await?.is_none() {
+        // A write whose answer was lost may have made it: a delete must not be overtaken by finding that out.
+        settle_key(gateway, handle).await?;
+    }
     // Held over the location's answer and the commit: a write of this key comes before or after, never between.
     let _guard = gateway.key_locks.lock(handle).await;
     let Some(placement) = gateway.catalogue.find(handle).await? else {
@@ -165,6 +170,8 @@ async fn delete_key(
         let receipt = gateway.catalogue.record_delete(intent.id(), handle, draft).await?;
         return Ok(Removal::Gone(Some(receipt)));
     }
-    gateway.catalogue.drop_intent(intent.id()).await?;
+    if !is_unclear(response.status()) {
+        gateway.catalogue.drop_intent(intent.id()).await?;
+    }
     Ok(Removal::Refused(response))
 }

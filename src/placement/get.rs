@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::{Response, StatusCode};
 
+use super::conditions::same_etag;
 use super::record::{self, decided, refuse, set};
+use super::settle::settle_key;
 use super::{buckets, forward, labels};
 use crate::body::Body;
 use crate::catalogue::{ObjectHandle, Placement};
@@ -21,7 +23,7 @@ use crate::s3::operation::Operation;
 pub async fn read_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
     let Some(placement) = gateway.catalogue.find(handle).await? else {
-        return Err(missing(&gateway, &call).await);
+        return settled_read(&gateway, &call, handle).await;
     };
     let response = fetch(&gateway, &call, &placement).await?;
     if agrees(&response, &placement) {
@@ -30,13 +32,14 @@ pub async fn read_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
     settled_read(&gateway, &call, handle).await
 }
 
-/// The location's answer is not about the write that the catalogue labels. A write may be just between its two
-/// commits: wait for it, and look again.
+/// The catalogue does not know the object, or the location's answer is not about the write that it labels. A write may
+/// be just between its two commits, or its outcome unknown: wait for it, or find it out, and look again.
 async fn settled_read(
     gateway: &Gateway,
     call: &Call,
     handle: ObjectHandle,
 ) -> Result<Response<Body>, Failure> {
+    settle_key(gateway, handle).await?;
     drop(gateway.key_locks.lock(handle).await);
     let Some(placement) = gateway.catalogue.find(handle).await? else {
         return Err(missing(gateway, call).await);
@@ -115,7 +118,8 @@ fn returns_content(operation: Operation) -> bool {
 fn agrees(response: &Response<Body>, placement: &Placement) -> bool {
     match response.status() {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED => {
-            super::header_text(response.headers(), "etag").is_none_or(|etag| etag == placement.etag)
+            super::header_text(response.headers(), "etag")
+                .is_none_or(|etag| same_etag(&etag, &placement.etag))
         }
         // The object was moved between the catalogue's answer and the location's.
         StatusCode::NOT_FOUND => false,

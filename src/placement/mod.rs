@@ -19,6 +19,8 @@ mod record;
 pub mod residue;
 pub mod settle;
 mod store;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use bytes::Bytes;

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::choose::choose;
-use super::conditions::Conditions;
+use super::conditions::{Conditions, same_etag};
 use super::held::{Gate, HeldBody};
 use super::record::{answer_stored, refuse};
+use super::settle::is_unclear;
 use super::store::{Verdict, Write};
 use super::window::{Window, read_window};
 use super::{buckets, copy, drain, forward, header_text, labels, read_document, xml_response};
@@ -108,7 +109,7 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
     if !matches!(reading.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
         return Ok(copy::source_failure(reading));
     }
-    if header_text(reading.headers(), "etag").is_some_and(|etag| etag != origin.etag) {
+    if header_text(reading.headers(), "etag").is_some_and(|etag| !same_etag(&etag, &origin.etag)) {
         return Err(Failure::client(
             Code::OperationAborted,
             "The copy source is being overwritten. Try again.",
@@ -181,14 +182,17 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
         false => Outcome::Failed(ErrorDocument::default()),
     };
     let Outcome::Done(result) = result else {
-        gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        // An error after a 200 is a server's error too: it may have taken effect.
+        if !parts.status.is_success() && !is_unclear(parts.status) {
+            gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        }
         return Ok(Response::from_parts(parts, Body::full(document)));
     };
     let head = forward::request(Method::HEAD, &bucket, Some(&key), "", HeaderMap::new(), Body::empty())?;
     let head = location.call(head).await.map_err(Failure::from)?;
     write.length = header_text(head.headers(), "content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
     let version = header_text(&parts.headers, "x-amz-version-id");
-    let recorded = write.record(verdict, result.etag, version).await?;
+    let recorded = write.record(verdict, Some(result.etag), version).await?;
     Ok(answer_stored(Response::from_parts(parts, Body::full(document)), &recorded))
 }
 

@@ -13,6 +13,7 @@ use super::held::{Gate, HeldBody};
 use super::intents::LiveIntent;
 use super::keylock::KeyGuard;
 use super::record::{self, answer_stored, placement, refuse};
+use super::settle::{self, is_unclear};
 use super::window::{Window, read_window};
 use super::{forward, header_text, labels, residue};
 use crate::body::{Body, BoxError};
@@ -139,13 +140,17 @@ pub(super) async fn store(
     };
     let verdict = sealed.lock().unwrap_or_else(PoisonError::into_inner).take();
     if !response.status().is_success() {
-        let id = verdict.map_or(intent_id, |verdict: Verdict| verdict.intent.id());
-        gateway.catalogue.drop_intent(id).await?;
+        match verdict {
+            // The last bytes had left: it may have arrived, as above.
+            Some(_) if is_unclear(response.status()) => {}
+            Some(verdict) => gateway.catalogue.drop_intent(verdict.intent.id()).await?,
+            None => gateway.catalogue.drop_intent(intent_id).await?,
+        }
         return Ok(Stored::Declined(response));
     }
     let verdict =
         verdict.ok_or_else(|| Failure::internal("a location answered before it had the whole body"))?;
-    let etag = header_text(response.headers(), "etag").unwrap_or_default();
+    let etag = header_text(response.headers(), "etag");
     let version = header_text(response.headers(), "x-amz-version-id");
     let recorded = write.record(verdict, etag, version).await?;
     Ok(Stored::Recorded { response, recorded: Box::new(recorded) })
@@ -221,7 +226,10 @@ impl Write {
             intent = wider;
         }
         let guard = self.gateway.key_locks.lock(self.handle).await;
-        conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())?;
+        if let Err(failure) = conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref()) {
+            self.gateway.catalogue.drop_intent(intent.id()).await?;
+            return Err(failure);
+        }
         Ok(Verdict { labels, permit, intent, guard })
     }
 
@@ -275,9 +283,13 @@ impl Write {
     pub(super) async fn record(
         &self,
         verdict: Verdict,
-        etag: String,
+        etag: Option<String>,
         version: Option<String>,
     ) -> Result<Recorded, Failure> {
+        let etag = match etag {
+            Some(etag) => etag,
+            None => self.ask_etag(&verdict.permit).await?,
+        };
         let mut draft = self.draft(&verdict.labels, &verdict.permit);
         draft.sealed.etag = Some(etag.clone());
         draft.sealed.version = version.clone();
@@ -297,5 +309,13 @@ impl Write {
             residue::remove_promptly(&self.gateway).await;
         }
         Ok(recorded)
+    }
+
+    /// Of a location that did not say it with its answer. Without it nobody could tell these bytes from others.
+    async fn ask_etag(&self, permit: &Permit) -> Result<String, Failure> {
+        let location = &permit.location().id;
+        let held = settle::held(&self.gateway, location, self.call.bucket()?, self.call.key()?).await?;
+        let held = held.ok_or_else(|| Failure::internal("a location does not hold what it said it took"))?;
+        Ok(held.etag)
     }
 }

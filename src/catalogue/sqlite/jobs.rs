@@ -20,7 +20,7 @@ use super::codec::{self, IntentRecord, Names, fixed, integer, join, limited, to_
 use super::{reader, unavailable};
 use crate::catalogue::{
     Bucket, BucketHandle, CatalogueError, Claim, Intent, ObjectHandle, ObjectId, Placement, Receipt,
-    Recorded, Residue, Verdict, WriteRecord,
+    Recorded, Residue, Stray, Verdict, WriteRecord,
 };
 use crate::config;
 use crate::log::EntryDraft;
@@ -117,7 +117,7 @@ impl Tx<'_> {
         let previous = self.previous(handle)?;
         placement.object = previous.as_ref().map_or(intended.object, |previous| previous.object);
         draft.object = Some(placement.object);
-        self.end_overwritten_residues(handle, &placement)?;
+        self.end_overwritten_residues(handle, &placement.location, placement.version.as_deref())?;
         let displaced = previous.filter(|previous| previous.location != placement.location);
         let displaced = match displaced {
             Some(previous) => {
@@ -132,6 +132,24 @@ impl Tx<'_> {
         self.upsert(handle, bucket, draft.jurisdiction, &placement)?;
         let receipt = self.append(&draft)?;
         Ok(Recorded { receipt, placement, displaced })
+    }
+
+    pub fn record_stray(&mut self, stray: Stray) -> Result<Residue> {
+        check_names(&stray.bucket, &stray.key)?;
+        limited("ETag", stray.etag.len(), MAX_ID)?;
+        limited("version id", stray.version.as_ref().map_or(0, String::len), MAX_ID)?;
+        let Stray { intent, bucket, key, etag, version } = stray;
+        let Ended { handle, object, location, jurisdiction } =
+            self.end_intent(intent)?.ok_or(CatalogueError::Settled(intent))?;
+        let current = self.previous(handle)?;
+        if current.as_ref().is_some_and(|current| current.location == location) {
+            return Err(CatalogueError::OtherIntent(intent));
+        }
+        // What lay there before is what the write replaced.
+        self.end_overwritten_residues(handle, &location, version.as_deref())?;
+        let object = current.map_or(object, |current| current.object);
+        let left = Previous { object, jurisdiction, location, etag, version };
+        self.list_residue(handle, &bucket, &key, left, None)
     }
 
     pub fn record_delete(
@@ -271,6 +289,7 @@ struct Ended {
     handle: ObjectHandle,
     object: ObjectId,
     location: LocationId,
+    jurisdiction: Country,
 }
 
 /// What a placement row says that the next change of the object needs.
@@ -305,28 +324,34 @@ impl Tx<'_> {
 
     /// `None` when it is not open.
     fn end_intent(&self, id: u64) -> Result<Option<Ended>> {
-        let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?));
-        let row: Option<(Vec<u8>, Vec<u8>, String)> = self
+        let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?));
+        let row: Option<(Vec<u8>, Vec<u8>, String, String)> = self
             .db
-            .prepare_cached("DELETE FROM intents WHERE id = ?1 RETURNING handle, object, location")
+            .prepare_cached(
+                "DELETE FROM intents WHERE id = ?1 RETURNING handle, object, location, jurisdiction",
+            )
             .and_then(|mut q| q.query_row(params![i64::try_from(id).unwrap_or(-1)], columns).optional())
             .map_err(unavailable)?;
-        let Some((handle, object, location)) = row else { return Ok(None) };
+        let Some((handle, object, location, jurisdiction)) = row else { return Ok(None) };
         Ok(Some(Ended {
             handle: ObjectHandle(fixed("handle", &handle)?),
             object: ObjectId(fixed("object id", &object)?),
             location: codec::parse("location", &location)?,
+            jurisdiction: codec::parse("jurisdiction", &jurisdiction)?,
         }))
     }
 
-    fn end_overwritten_residues(&self, handle: ObjectHandle, placement: &Placement) -> Result<()> {
+    fn end_overwritten_residues(
+        &self,
+        handle: ObjectHandle,
+        location: &LocationId,
+        version: Option<&str>,
+    ) -> Result<()> {
         self.db
             .prepare_cached(
                 "DELETE FROM residues WHERE handle = ?1 AND location = ?2 AND (version IS NULL OR version IS ?3)",
             )
-            .and_then(|mut q| {
-                q.execute(params![handle.0, placement.location.as_str(), placement.version])
-            })
+            .and_then(|mut q| q.execute(params![handle.0, location.as_str(), version]))
             .map(drop)
             .map_err(unavailable)
     }
