@@ -238,3 +238,19 @@ pub async fn answer_instead(status: u16, request: Request<Body>, store: Location
     *response.status_mut() = StatusCode::from_u16(status).unwrap();
     Ok(response)
 }
+
+/// Fails every removal of an object, and nothing else.
+pub async fn refuse_deletes(request: Request<Body>, store: LocationService) -> Answered {
+    if request.method() != Method::DELETE {
+        return store.oneshot(request).await;
+    }
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::FORBIDDEN;
+    Ok(response)
+}
+
+/// The text between two marks.
+pub fn between(text: &str, start: &str, end: &str) -> String {
+    let (_, rest) = text.split_once(start).unwrap();
+    rest.split_once(end).unwrap().0.to_owned()
+}

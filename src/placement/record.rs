@@ -139,6 +139,9 @@ pub async fn refuse(
     // The record of a refusal stays with the people whom the data is about, if we have a place there.
     let jurisdiction =
         labels.subjects.iter().find(|country| gateway.locations.is_in(*country)).unwrap_or(home);
+    if let Err(failure) = gateway.require_log() {
+        return failure;
+    }
     let draft = draft(call, Event::Refuse, jurisdiction, labels, decided(decision, "deny"));
     if let Err(error) = gateway.catalogue.record_event(draft).await {
         return error.into();
