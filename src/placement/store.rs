@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, Response, header};
 
 use super::choose::choose;
 use super::conditions::Conditions;
+use super::copy::Origin;
 use super::drain::drain;
 use super::held::{Gate, HeldBody};
 use super::intents::LiveIntent;
@@ -27,7 +28,7 @@ use crate::label::Labels;
 use crate::label::scanner::Findings;
 use crate::locations::{LocationError, PayloadHash};
 use crate::log::{EntryDraft, Event};
-use crate::names::{Country, CountrySet};
+use crate::names::Country;
 use crate::policy::{Action, Decision, Permit};
 use crate::s3::error::{Code, S3Error};
 
@@ -46,8 +47,8 @@ pub(super) struct Content {
     pub headers: HeaderMap,
     pub payload: PayloadHash,
     pub conditions: Conditions,
-    /// Countries that hold a copy of these bytes already.
-    pub held_in: CountrySet,
+    /// Where the bytes of a copy come from.
+    pub origin: Option<Origin>,
 }
 
 /// The end of a store.
@@ -76,10 +77,21 @@ pub(super) async fn store(
     mut labels: Labels,
     content: Content,
 ) -> Result<Stored, Failure> {
-    let Content { kind, action, body, length, mut headers, payload, conditions, held_in } = content;
+    let Content { kind, action, body, length, mut headers, payload, conditions, origin } = content;
     let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
     let home = gateway.home_country(bucket.home.as_ref());
-    let write = Write { gateway: gateway.clone(), call, bucket, handle, home, kind, action, held_in, length };
+    let mut write = Write {
+        gateway: gateway.clone(),
+        call,
+        bucket,
+        handle,
+        home,
+        kind,
+        action,
+        origin,
+        export: None,
+        length,
+    };
 
     // Label: the first window, and what the detectors find there.
     let _slot = gateway.window_slot().await?;
@@ -100,12 +112,16 @@ pub(super) async fn store(
         drain(rest);
         return Err(failure);
     }
-    // Another location's ETag means nothing to this one; there the check under the lock decides alone.
-    if previous.is_some_and(|previous| previous.location != location.facts.id) {
+    // Another location's ETag means nothing to this one, and what lies here unplaced is no object: there the check
+    // under the lock decides alone.
+    if previous.is_none_or(|previous| previous.location != location.facts.id) {
         headers.remove(header::IF_MATCH);
         headers.remove(header::IF_NONE_MATCH);
     }
 
+    if let Some(origin) = &write.origin {
+        write.export = origin.export(gateway, &write.call, &permit).await?;
+    }
     // The intent is durable before the first byte leaves.
     let intent = write.open_intent(&labels, &permit).await?;
     let intent_id = intent.id();
@@ -165,7 +181,9 @@ pub(super) struct Write {
     pub home: Country,
     pub kind: IntentKind,
     pub action: Action,
-    pub held_in: CountrySet,
+    pub origin: Option<Origin>,
+    /// The id of the transfer, when a copy crosses a border.
+    pub export: Option<[u8; 16]>,
     pub length: u64,
 }
 
@@ -198,7 +216,8 @@ fn gate(write: Arc<Write>, judgement: Judgement, sealed: Arc<Mutex<Option<Verdic
 
 impl Write {
     fn decide(&self, labels: &Labels) -> Result<Arc<Decision>, Failure> {
-        labels::decide_held(&self.gateway, &self.call, &self.bucket, labels, self.action, self.held_in)
+        let held_in = self.origin.as_ref().map(Origin::held_in).unwrap_or_default();
+        labels::decide_held(&self.gateway, &self.call, &self.bucket, labels, self.action, held_in)
     }
 
     fn request(&self, headers: HeaderMap, body: Body) -> Result<http::Request<Body>, Failure> {
@@ -274,7 +293,9 @@ impl Write {
         let facts = permit.location();
         let permitted = record::permitted(permit);
         let mut draft = record::draft(&self.call, Event::Write, facts.country, labels, permitted);
+        draft.from.extend(self.origin.iter().map(|origin| record::place(&origin.facts)));
         draft.to.push(record::place(facts));
+        draft.transfer = self.export;
         draft
     }
 
@@ -305,8 +326,8 @@ impl Write {
         let recorded = self.gateway.catalogue.record_write(write).await?;
         self.gateway.count_stored(&verdict.permit.location().id);
         drop(verdict.guard);
-        if recorded.displaced.is_some() {
-            residue::remove_promptly(&self.gateway).await;
+        if let Some(residue) = recorded.displaced.clone() {
+            residue::remove_promptly(&self.gateway, residue).await;
         }
         Ok(recorded)
     }

@@ -2,4 +2,9 @@
 //!
 //! The gateway is whole; its locations are real stores that lose, forge or delay what the test says.
 
+mod copies;
+mod deletes;
 mod open_writes;
+mod reads;
+mod residues;
+mod uploads;
