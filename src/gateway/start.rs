@@ -72,6 +72,7 @@ impl Running {
             locations,
             key_locks: Arc::default(),
             live_intents: Arc::default(),
+            writes: Default::default(),
             log: publisher.status(),
             windows: Arc::new(Semaphore::new(WINDOWS)),
             config,
@@ -85,8 +86,15 @@ impl Running {
         Ok(Running { gateway, publisher, stop, sweeper })
     }
 
-    /// Ends the background work, and publishes what is left to publish.
+    /// Lets the writes of clients that went away come to their end, ends the background work, and publishes what is
+    /// left to publish.
     pub async fn stop(self) {
+        let patience = Duration::from_secs(self.gateway.config.gateway.shutdown_timeout_seconds);
+        if tokio::time::timeout(patience, self.gateway.writes.finished()).await.is_err() {
+            tracing::warn!(
+                "writes were still under way when the shutdown timeout ended; the next start settles them"
+            );
+        }
         let _ = self.stop.send(true);
         if let Err(error) = self.sweeper.await {
             tracing::error!(%error, "the background sweep ended badly");

@@ -286,9 +286,7 @@ impl PinnedUpload {
     async fn store(self, part: Part) -> Result<Response<Body>, Failure> {
         let gateway = self.gateway.clone();
         let Part { body, length, headers, payload } = part;
-        let _slot = gateway.window_slot().await?;
-        let Window { frames, rest, scanner } =
-            read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
+        let Window { frames, rest, scanner } = read_window(&gateway, body).await?;
         let permit = match self.judge(scanner.findings_so_far()).await {
             Ok(permit) => permit,
             Err(failure) => {

@@ -94,9 +94,7 @@ pub(super) async fn store(
     };
 
     // Label: the first window, and what the detectors find there.
-    let _slot = gateway.window_slot().await?;
-    let Window { frames, rest, scanner } =
-        read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
+    let Window { frames, rest, scanner } = read_window(gateway, body).await?;
     scanner.findings_so_far().apply(&mut labels);
 
     // Decide, and place.

@@ -2,6 +2,7 @@
 //!
 //! The gateway is whole; its locations are real stores that lose, forge or delay what the test says.
 
+mod buckets;
 mod copies;
 mod deletes;
 mod open_writes;
