@@ -28,6 +28,8 @@ macro_rules! conformance {
             a_removal_waits_for_a_write_of_the_same_key
             a_write_waits_for_a_removal_of_the_same_key
             a_removal_is_recorded_once
+            an_open_write_that_was_overtaken_elsewhere_becomes_residue
+            nothing_is_stray_where_the_object_is_placed
             a_deleted_object_is_gone_and_its_delete_is_logged
             an_object_that_comes_back_after_a_delete_is_another_object
             each_jurisdiction_has_a_log_of_its_own
@@ -90,7 +92,7 @@ pub async fn a_write_that_was_given_up_never_counts_and_what_it_left_is_residue(
     let lost = c.open_intent(intent(c, "key", placement("cn-1", ""), "CN")).await.unwrap();
     let kept = write(c, "key", "de-1", "DE", "e").await;
     let other = c.open_intent(intent(c, "other", placement("cn-1", ""), "CN")).await.unwrap();
-    assert_eq!(c.open_intents_of(lost.handle).await.unwrap(), [(lost.id, id("cn-1"))]);
+    assert_eq!(c.open_writes_of(lost.handle).await.unwrap(), [(lost.id, id("cn-1"))]);
     for _ in 0..2 {
         c.give_up_intent(lost.id, "bucket".to_owned(), "key".to_owned()).await.unwrap();
         let residues = c.residues(10).await.unwrap();
@@ -259,6 +261,43 @@ pub async fn a_removal_is_recorded_once(c: &dyn Catalogue) {
     c.record_removal(residue.id, draft(Event::Remove, "CN")).await.unwrap();
     let again = c.record_removal(residue.id, draft(Event::Remove, "CN")).await;
     assert!(matches!(again, Err(CatalogueError::NoResidue(_))), "{again:?}");
+}
+
+pub async fn an_open_write_that_was_overtaken_elsewhere_becomes_residue(c: &dyn Catalogue) {
+    let lost = c.open_intent(intent(c, "key", placement("cn-1", ""), "CN")).await.unwrap();
+    let newer = write(c, "key", "de-1", "DE", "e2").await;
+    assert_eq!(c.open_intents_of(lost.handle).await.unwrap(), std::slice::from_ref(&lost));
+    assert_eq!(c.open_intents_of(c.object_handle("bucket", "other")).await.unwrap(), []);
+    let residue = c.record_stray(stray(&lost, "e1")).await.unwrap();
+    assert_eq!((residue.location.as_str(), residue.etag.as_str()), ("cn-1", "e1"));
+    assert_eq!(residue.object, newer.placement.object);
+    assert_eq!(c.residues(10).await.unwrap(), [residue.clone()]);
+    assert_eq!(c.find(lost.handle).await.unwrap(), Some(newer.placement));
+    assert_eq!(c.open_intents().await.unwrap(), []);
+    let again = c.record_stray(stray(&lost, "e1")).await;
+    assert!(matches!(again, Err(CatalogueError::Settled(_))), "{again:?}");
+    // Its removal is told where it lay.
+    let receipt = c.record_removal(residue.id, draft(Event::Remove, "DE")).await.unwrap();
+    assert!(receipt.origin.contains("/CN/"), "{}", receipt.origin);
+}
+
+pub async fn nothing_is_stray_where_the_object_is_placed(c: &dyn Catalogue) {
+    let written = write(c, "key", "cn-1", "CN", "e1").await;
+    let open = c.open_intent(intent(c, "key", placement("cn-1", ""), "CN")).await.unwrap();
+    let refused = c.record_stray(stray(&open, "e2")).await;
+    assert!(matches!(refused, Err(CatalogueError::OtherIntent(_))), "{refused:?}");
+    assert_eq!(c.open_intents().await.unwrap(), std::slice::from_ref(&open));
+    assert_eq!(c.find(open.handle).await.unwrap(), Some(written.placement));
+}
+
+fn stray(intent: &Intent, etag: &str) -> Stray {
+    Stray {
+        intent: intent.id,
+        bucket: intent.bucket.clone(),
+        key: intent.key.clone(),
+        etag: etag.to_owned(),
+        version: None,
+    }
 }
 
 pub async fn a_deleted_object_is_gone_and_its_delete_is_logged(c: &dyn Catalogue) {

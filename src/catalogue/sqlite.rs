@@ -33,7 +33,7 @@ pub use self::writer::Counters;
 use self::writer::Writer;
 use super::{
     Answer, Bucket, BucketHandle, Catalogue, CatalogueError, Claim, HistoryLine, Intent, ObjectHandle,
-    ObjectId, Placement, Receipt, Recorded, Residue, Verdict, WriteRecord,
+    ObjectId, Placement, Receipt, Recorded, Residue, Stray, Verdict, WriteRecord,
 };
 use crate::config;
 use crate::log::entry::Opening;
@@ -251,16 +251,24 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |tx| tx.give_up_intent(id, &bucket, &key))
     }
 
-    fn open_intents_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<(u64, LocationId)>> {
-        self.read(|db| reader::intents_of(db, handle))
+    fn open_writes_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<(u64, LocationId)>> {
+        self.read(|db| reader::writes_of(db, handle))
     }
 
     fn open_intents(&self) -> Answer<'_, Vec<Intent>> {
         self.read_many(reader::intents)
     }
 
+    fn open_intents_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<Intent>> {
+        self.read(|db| reader::intents_of(db, &self.keys, handle))
+    }
+
     fn record_write(&self, write: WriteRecord) -> Answer<'_, Recorded> {
         self.write(move |tx| tx.record_write(write))
+    }
+
+    fn record_stray(&self, stray: Stray) -> Answer<'_, Residue> {
+        self.write(move |tx| tx.record_stray(stray))
     }
 
     fn record_delete(&self, intent: u64, handle: ObjectHandle, draft: EntryDraft) -> Answer<'_, Receipt> {

@@ -39,13 +39,16 @@ impl Service<(Call, Body)> for Dispatch {
     fn call(&mut self, (call, body): (Call, Body)) -> Self::Future {
         let gateway = self.gateway.clone();
         let access = call.target.operation.access();
-        let answer = answer(gateway, call, body);
+        let answer = answer(gateway.clone(), call, body);
         if access.is_read_only() {
             return answer;
         }
         // A write runs to its end even when the client goes away in the middle: what a location has taken is
         // recorded, or undone.
-        let task = tokio::spawn(answer);
+        let task = tokio::spawn(async move {
+            let _write = gateway.writes.begin();
+            answer.await
+        });
         Box::pin(async move { task.await.unwrap_or_else(|error| Err(Failure::internal(error))) })
     }
 }

@@ -142,6 +142,10 @@ impl From<CollectError> for Failure {
 
 impl From<CatalogueError> for Failure {
     fn from(error: CatalogueError) -> Self {
+        if matches!(error, CatalogueError::RemovalUnderWay) {
+            let message = "An older copy of this object is just being removed from where the new one would go. Try again.";
+            return Failure::unavailable(Blame::Location, message, error);
+        }
         Failure::unavailable(
             Blame::Gateway,
             "The placement catalogue does not answer. Nothing was acknowledged; try again.",

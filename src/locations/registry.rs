@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+#[cfg(test)]
+use super::LocationService;
 use super::embedded::{EmbeddedError, EmbeddedStore};
 use super::health::Health;
 use super::remote::{RemoteError, RemoteLocation};
@@ -57,6 +59,15 @@ impl Locations {
             locations.by_id.insert(config.id.clone(), Entry { location, health });
         }
         Ok(locations)
+    }
+
+    /// The same locations, each behind a service of the test's own.
+    #[cfg(test)]
+    pub fn behind(mut self, service: impl Fn(&LocationId, LocationService) -> LocationService) -> Self {
+        for (id, entry) in &mut self.by_id {
+            entry.location.service = service(id, entry.location.service.clone());
+        }
+        self
     }
 
     /// Where an object may be stored: by permit alone.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 
+use super::conditions::same_etag;
 use super::record::{self, set};
-use super::{buckets, forward, settle, surely_undone};
+use super::settle::{self, is_unclear, settle_key};
+use super::{buckets, forward};
 use crate::body::Body;
 use crate::catalogue::{Intent, IntentKind, Receipt};
 use crate::gateway::Gateway;
@@ -28,7 +30,8 @@ const AT_ONCE: usize = 16;
 pub async fn delete_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     buckets::existing(&gateway, &call).await?;
     if call.target.query.value("versionId").is_some_and(|version| version != "null") {
-        return Err(version_named());
+        // Without the version, another object than the one that was named would be deleted.
+        return Err(no_versions());
     }
     let key = call.key()?.clone();
     let headers = forward::onward_headers(&call.parts);
@@ -61,7 +64,13 @@ pub async fn delete_objects(
             let gateway = gateway.clone();
             let call = call.clone();
             async move {
-                let result = delete_listed(&gateway, &call, &object).await;
+                let result = match delete_listed(&gateway, &call, &object).await {
+                    Ok(Removal::Gone(_)) => Ok(()),
+                    Ok(Removal::Refused(response)) => Err(refusal(response).await),
+                    Err(failure) => {
+                        Err((failure.error.code.name().to_owned(), failure.error.message.to_string()))
+                    }
+                };
                 (object.key.as_str().to_owned(), result)
             }
         })
@@ -73,12 +82,9 @@ pub async fn delete_objects(
         match result {
             Ok(()) if delete.quiet => {}
             Ok(()) => answer.deleted.push(Deleted { key, ..Deleted::default() }),
-            Err(failure) => answer.failed.push(DeleteFailure {
-                key,
-                version: None,
-                code: failure.error.code.name().to_owned(),
-                message: failure.error.message.to_string(),
-            }),
+            Err((code, message)) => {
+                answer.failed.push(DeleteFailure { key, version: None, code, message });
+            }
         }
     }
     Ok(super::xml_response(xml::delete_result(&answer)))
@@ -88,9 +94,9 @@ async fn delete_listed(
     gateway: &Arc<Gateway>,
     call: &Arc<Call>,
     object: &DeleteEntry,
-) -> Result<(), Failure> {
+) -> Result<Removal, Failure> {
     if object.version.as_deref().is_some_and(|version| version != "null") {
-        return Err(version_named());
+        return Err(no_versions());
     }
     if object.last_modified.is_some() || object.size.is_some() {
         let message = "Conditions on LastModifiedTime or Size are not implemented.";
@@ -103,19 +109,25 @@ async fn delete_listed(
         })?;
         headers.insert(header::IF_MATCH, value);
     }
-    match delete_key(gateway, call, &object.key, headers).await? {
-        Removal::Gone(_) => Ok(()),
-        Removal::Refused(response) => Err(S3Error::new(
-            Code::OperationAborted,
-            format!("The object's location refused with status {}.", response.status().as_u16()),
-        )
-        .into()),
-    }
+    delete_key(gateway, call, &object.key, headers).await
 }
 
 /// Whoever names a version wants that one gone, and not the object that everybody reads.
-fn version_named() -> Failure {
+fn no_versions() -> Failure {
     Failure::client(Code::NotImplemented, "Deleting a version by its id is not implemented.")
+}
+
+/// A location's refusal to delete one of many, in its own words where it has some.
+async fn refusal(response: Response<Body>) -> (String, String) {
+    let status = response.status().as_u16();
+    let document = response.into_body().collect_limited(64 << 10).await.unwrap_or_default();
+    match xml::parse_error(&document) {
+        Ok(error) => (error.code, error.message),
+        Err(_) => {
+            let code = Code::OperationAborted.name().to_owned();
+            (code, format!("The object's location refused with status {status}."))
+        }
+    }
 }
 
 enum Removal {
@@ -133,6 +145,10 @@ async fn delete_key(
 ) -> Result<Removal, Failure> {
     let bucket = call.bucket()?;
     let handle = gateway.catalogue.object_handle(bucket.as_str(), key.as_str());
+    if gateway.catalogue.find(handle).await?.is_none() {
+        // A write whose answer was lost may have made it: a delete must not be overtaken by finding that out.
+        settle_key(gateway, handle).await?;
+    }
     // Held over the location's answer and the commit: a write of this key comes before or after, never between.
     let _guard = gateway.key_locks.lock(handle).await;
     let placement = gateway.catalogue.find(handle).await?;
@@ -144,6 +160,14 @@ async fn delete_key(
         }
         return Ok(Removal::Gone(None));
     };
+    // Not every location knows conditional deletes; one that does not would delete.
+    if let Some(wanted) = headers.get(header::IF_MATCH) {
+        let wanted = wanted.to_str().unwrap_or_default();
+        if wanted.trim() != "*" && !wanted.split(',').any(|etag| same_etag(etag, &placement.etag)) {
+            let message = "At least one of the pre-conditions you specified did not hold.";
+            return Err(Failure::client(Code::PreconditionFailed, message));
+        }
+    }
     let facts = gateway.locations.facts(&placement.location)?;
     let labels = Labels {
         classes: placement.classes,
@@ -173,7 +197,7 @@ async fn delete_key(
         let receipt = gateway.catalogue.record_delete(intent.id(), handle, draft).await?;
         return Ok(Removal::Gone(Some(receipt)));
     }
-    if surely_undone(response.status()) {
+    if !is_unclear(response.status()) {
         gateway.catalogue.drop_intent(intent.id()).await?;
     }
     Ok(Removal::Refused(response))

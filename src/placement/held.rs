@@ -4,7 +4,6 @@
 //! every byte passes the scanner, and the last frame leaves only when the gate has opened: the labels of the
 //! whole content are judged, the key's lock is held, the conditions of a conditional write still hold.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -14,6 +13,7 @@ use futures_util::future::BoxFuture;
 use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::window::Frames;
 use crate::body::{Body, BoxError};
 use crate::label::scanner::{Findings, Scanner};
 
@@ -25,7 +25,7 @@ pub type GateError = Arc<Mutex<Option<BoxError>>>;
 
 /// See the module's description. It is never polled by a client when it is empty; then call [`HeldBody::open_now`].
 pub struct HeldBody {
-    window: VecDeque<Bytes>,
+    window: Frames,
     rest: Body,
     scanner: Option<Scanner>,
     held: Option<Bytes>,
@@ -45,7 +45,7 @@ enum GateState {
 
 impl HeldBody {
     /// `window` has been scanned by `scanner` already; `length` is that of window and rest together.
-    pub fn new(window: VecDeque<Bytes>, rest: Body, scanner: Scanner, length: u64, gate: Gate) -> HeldBody {
+    pub fn new(window: Frames, rest: Body, scanner: Scanner, length: u64, gate: Gate) -> HeldBody {
         HeldBody {
             window,
             rest,

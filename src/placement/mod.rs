@@ -18,10 +18,12 @@ mod record;
 pub mod residue;
 pub mod settle;
 mod store;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
+use http::HeaderMap;
 
 use crate::body::Body;
 use crate::gateway::call::Call;
@@ -35,12 +37,6 @@ async fn read_document(call: &Call, body: Body, limit: usize, subject: Subject) 
     let mut verified = VerifiedBody::new(body, &call.parts.headers, &call.identity, subject, limit as u64)?;
     verified.settle_empty().await?;
     Ok(Body::new(verified).collect_limited(limit).await?)
-}
-
-/// Whether an answer says that the change was surely not made. After a server error, or an error document under
-/// a 200, it may have been: the intent then stays open, and the location is asked later.
-fn surely_undone(status: StatusCode) -> bool {
-    !status.is_success() && !status.is_server_error()
 }
 
 /// A header as text, where it is text.

@@ -55,7 +55,7 @@ pub async fn put_object(gateway: Arc<Gateway>, call: Call, body: Body) -> Result
         headers,
         payload: labels::payload_hash(&call.identity.payload),
         conditions: Conditions::of_write(&call.parts.headers)?,
-        held_in: Default::default(),
+        origin: None,
     };
     let stored = store(&gateway, Arc::new(call), bucket, labels, content).await?;
     Ok(stored.into_response())

@@ -165,6 +165,7 @@ async fn log_refusal(
     // The record of a refusal stays with the people whom the data is about, if we have a place there.
     let jurisdiction =
         labels.subjects.iter().find(|country| gateway.locations.is_in(*country)).unwrap_or(home);
+    gateway.require_log()?;
     let draft = draft(call, Event::Refuse, jurisdiction, labels, decided(decision, "deny"));
     gateway.catalogue.record_event(draft).await?;
     let rule = refusal.rule.id.to_string();

@@ -8,12 +8,14 @@ use http::{HeaderMap, Method, Response, header};
 
 use super::choose::choose;
 use super::conditions::Conditions;
+use super::copy::Origin;
 use super::held::{Gate, HeldBody};
 use super::intents::LiveIntent;
 use super::keylock::KeyGuard;
 use super::record::{self, answer_stored, placement, refuse, refuse_place};
+use super::settle::{self, is_unclear};
 use super::window::{Window, read_window};
-use super::{forward, header_text, labels, residue, settle, surely_undone};
+use super::{forward, header_text, labels, residue};
 use crate::body::{Body, BoxError};
 use crate::catalogue::{
     Bucket, Intent, IntentKind, ObjectHandle, Placement, Recorded, Verdict as Found, WriteRecord,
@@ -25,7 +27,7 @@ use crate::label::Labels;
 use crate::label::scanner::Findings;
 use crate::locations::{LocationError, PayloadHash};
 use crate::log::{EntryDraft, Event};
-use crate::names::{Country, CountrySet, LocationId};
+use crate::names::{Country, LocationId};
 use crate::policy::{Action, Decision, Permit};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::payload::Verdict as PayloadVerdict;
@@ -47,8 +49,8 @@ pub(super) struct Content {
     pub verdict: PayloadVerdict,
     pub payload: PayloadHash,
     pub conditions: Conditions,
-    /// Countries that hold a copy of these bytes already.
-    pub held_in: CountrySet,
+    /// Where the bytes of a copy come from.
+    pub origin: Option<Origin>,
 }
 
 /// The end of a store.
@@ -77,15 +79,24 @@ pub(super) async fn store(
     mut labels: Labels,
     content: Content,
 ) -> Result<Stored, Failure> {
-    let Content { kind, action, body, length, mut headers, verdict, payload, conditions, held_in } = content;
+    let Content { kind, action, body, length, mut headers, verdict, payload, conditions, origin } = content;
     let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
     let home = gateway.home_country(bucket.home.as_ref());
-    let write = Write { gateway: gateway.clone(), call, bucket, handle, home, kind, action, held_in, length };
+    let mut write = Write {
+        gateway: gateway.clone(),
+        call,
+        bucket,
+        handle,
+        home,
+        kind,
+        action,
+        origin,
+        export: None,
+        length,
+    };
 
     // Label: the first window, and what the detectors find there.
-    let _slot = gateway.window_slot().await?;
-    let Window { frames, rest, scanner } =
-        read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
+    let Window { frames, rest, scanner } = read_window(gateway, body).await?;
     verdict.settle_trailer(&mut headers);
     scanner.findings_so_far().apply(&mut labels);
 
@@ -99,13 +110,17 @@ pub(super) async fn store(
     if conditions != Conditions::None {
         let previous = gateway.catalogue.find(handle).await?;
         conditions.check(previous.as_ref())?;
-        // Another location's ETag means nothing to this one; there the check under the lock decides alone.
-        if previous.is_some_and(|previous| previous.location != location.facts.id) {
+        // Another location's ETag means nothing to this one, and what lies here unplaced is no object: there the check
+        // under the lock decides alone.
+        if previous.is_none_or(|previous| previous.location != location.facts.id) {
             headers.remove(header::IF_MATCH);
             headers.remove(header::IF_NONE_MATCH);
         }
     }
 
+    if let Some(origin) = &write.origin {
+        write.export = origin.export(gateway, &write.call, &permit).await?;
+    }
     // The intent is durable before the first byte leaves.
     let intent = write.open_intent(&labels, &permit).await?;
     let intent_id = intent.id();
@@ -140,15 +155,17 @@ pub(super) async fn store(
     };
     let verdict = sealed.lock().unwrap_or_else(PoisonError::into_inner).take();
     if !response.status().is_success() {
-        if surely_undone(response.status()) {
-            let id = verdict.map_or(intent_id, |verdict: Verdict| verdict.intent.id());
-            gateway.catalogue.drop_intent(id).await?;
+        match verdict {
+            // The last bytes had left: it may have arrived, as above.
+            Some(_) if is_unclear(response.status()) => {}
+            Some(verdict) => gateway.catalogue.drop_intent(verdict.intent.id()).await?,
+            None => gateway.catalogue.drop_intent(intent_id).await?,
         }
         return Ok(Stored::Declined(response));
     }
     let verdict =
         verdict.ok_or_else(|| Failure::internal("a location answered before it had the whole body"))?;
-    let etag = header_text(response.headers(), "etag").unwrap_or_default();
+    let etag = header_text(response.headers(), "etag");
     let version = header_text(response.headers(), "x-amz-version-id");
     let recorded = write.record(verdict, etag, version).await?;
     Ok(Stored::Recorded { response, recorded: Box::new(recorded) })
@@ -163,7 +180,9 @@ pub(super) struct Write {
     pub home: Country,
     pub kind: IntentKind,
     pub action: Action,
-    pub held_in: CountrySet,
+    pub origin: Option<Origin>,
+    /// The id of the transfer, when a copy crosses a border.
+    pub export: Option<[u8; 16]>,
     pub length: u64,
 }
 
@@ -196,7 +215,8 @@ fn gate(write: Arc<Write>, judgement: Judgement, sealed: Arc<Mutex<Option<Verdic
 
 impl Write {
     fn decide(&self, labels: &Labels) -> Result<Arc<Decision>, Failure> {
-        labels::decide_held(&self.gateway, &self.call, &self.bucket, labels, self.action, self.held_in)
+        let held_in = self.origin.as_ref().map(Origin::held_in).unwrap_or_default();
+        labels::decide_held(&self.gateway, &self.call, &self.bucket, labels, self.action, held_in)
     }
 
     fn request(&self, headers: HeaderMap, body: Body) -> Result<http::Request<Body>, Failure> {
@@ -224,8 +244,11 @@ impl Write {
             intent = wider;
         }
         let guard = self.gateway.key_locks.lock(self.handle).await;
-        if conditions != Conditions::None {
-            conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())?;
+        if conditions != Conditions::None
+            && let Err(failure) = conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())
+        {
+            self.gateway.catalogue.drop_intent(intent.id()).await?;
+            return Err(failure);
         }
         Ok(Verdict { labels, permit, intent, guard })
     }
@@ -270,7 +293,9 @@ impl Write {
         let facts = permit.location();
         let permitted = record::permitted(permit);
         let mut draft = record::draft(&self.call, Event::Write, facts.country, labels, permitted);
+        draft.from.extend(self.origin.iter().map(|origin| record::place(&origin.facts)));
         draft.to.push(record::place(facts));
+        draft.transfer = self.export;
         draft
     }
 
@@ -279,9 +304,13 @@ impl Write {
     pub(super) async fn record(
         &self,
         verdict: Verdict,
-        etag: String,
+        etag: Option<String>,
         version: Option<String>,
     ) -> Result<Recorded, Failure> {
+        let etag = match etag {
+            Some(etag) => etag,
+            None => self.ask_etag(&verdict.permit).await?,
+        };
         let mut draft = self.draft(&verdict.labels, &verdict.permit);
         draft.sealed.etag = Some(etag.clone());
         draft.sealed.version = version.clone();
@@ -300,9 +329,17 @@ impl Write {
         settle::give_up_others(&self.gateway, self.handle, bucket, key, kept).await?;
         self.gateway.count_stored(&verdict.permit.location().id);
         drop(verdict.guard);
-        if recorded.displaced.is_some() {
-            residue::remove_promptly(&self.gateway).await;
+        if let Some(residue) = recorded.displaced.clone() {
+            residue::remove_promptly(&self.gateway, residue).await;
         }
         Ok(recorded)
+    }
+
+    /// Of a location that did not say it with its answer. Without it nobody could tell these bytes from others.
+    async fn ask_etag(&self, permit: &Permit) -> Result<String, Failure> {
+        let location = &permit.location().id;
+        let held = settle::held(&self.gateway, location, self.call.bucket()?, self.call.key()?).await?;
+        let held = held.ok_or_else(|| Failure::internal("a location does not hold what it said it took"))?;
+        Ok(held.etag)
     }
 }

@@ -20,7 +20,7 @@ use super::codec::{self, IntentRecord, Names, fixed, integer, join, limited, to_
 use super::{reader, unavailable};
 use crate::catalogue::{
     Bucket, BucketHandle, CatalogueError, Claim, Intent, ObjectHandle, ObjectId, Placement, Receipt,
-    Recorded, Residue, Verdict, WriteRecord,
+    Recorded, Residue, Stray, Verdict, WriteRecord,
 };
 pub use crate::clock::now_ms as now;
 use crate::config;
@@ -142,7 +142,7 @@ impl Tx<'_> {
         let previous = self.previous(handle)?;
         placement.object = previous.as_ref().map_or(intended.object, |previous| previous.object);
         draft.object = Some(placement.object);
-        self.end_overwritten_residues(handle, &placement)?;
+        self.end_overwritten_residues(handle, &placement.location, placement.version.as_deref())?;
         let displaced = previous.filter(|previous| previous.location != placement.location);
         let displaced = match displaced {
             Some(previous) => {
@@ -157,6 +157,24 @@ impl Tx<'_> {
         self.upsert(handle, bucket, draft.jurisdiction, &placement)?;
         let receipt = self.append(&draft)?;
         Ok(Recorded { receipt, placement, displaced })
+    }
+
+    pub fn record_stray(&mut self, stray: Stray) -> Result<Residue> {
+        check_names(&stray.bucket, &stray.key)?;
+        limited("ETag", stray.etag.len(), MAX_ID)?;
+        limited("version id", stray.version.as_ref().map_or(0, String::len), MAX_ID)?;
+        let Stray { intent, bucket, key, etag, version } = stray;
+        let Ended { handle, object, location, jurisdiction } =
+            self.end_intent(intent)?.ok_or(CatalogueError::Settled(intent))?;
+        let current = self.previous(handle)?;
+        if current.as_ref().is_some_and(|current| current.location == location) {
+            return Err(CatalogueError::OtherIntent(intent));
+        }
+        // What lay there before is what the write replaced.
+        self.end_overwritten_residues(handle, &location, version.as_deref())?;
+        let object = current.map_or(object, |current| current.object);
+        let left = Previous { object, jurisdiction, location, etag, version };
+        self.list_residue(handle, &bucket, &key, left, None)
     }
 
     pub fn record_delete(
@@ -349,14 +367,17 @@ impl Tx<'_> {
         }))
     }
 
-    fn end_overwritten_residues(&self, handle: ObjectHandle, placement: &Placement) -> Result<()> {
+    fn end_overwritten_residues(
+        &self,
+        handle: ObjectHandle,
+        location: &LocationId,
+        version: Option<&str>,
+    ) -> Result<()> {
         self.db
             .prepare_cached(
                 "DELETE FROM residues WHERE handle = ?1 AND location = ?2 AND (version IS NULL OR version IS ?3)",
             )
-            .and_then(|mut q| {
-                q.execute(params![handle.0, placement.location.as_str(), placement.version])
-            })
+            .and_then(|mut q| q.execute(params![handle.0, location.as_str(), version]))
             .map(drop)
             .map_err(unavailable)
     }

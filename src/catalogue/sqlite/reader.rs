@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::codec::{
     self, BucketRecord, IntentRecord, Names, fixed, from_json, integer, parse, split, unsigned,
@@ -100,10 +100,19 @@ pub fn places(db: &Connection, handles: &[ObjectHandle]) -> Result<Vec<Option<(L
 }
 
 pub fn intents(db: &Connection, keys: &Keys) -> Result<Vec<Intent>> {
-    let mut query = db
-        .prepare_cached("SELECT id, handle, object, jurisdiction, sealed FROM intents ORDER BY id")
-        .map_err(unavailable)?;
-    let mut rows = query.query([]).map_err(unavailable)?;
+    let sql = "SELECT id, handle, object, jurisdiction, sealed FROM intents ORDER BY id";
+    let mut query = db.prepare_cached(sql).map_err(unavailable)?;
+    read_intents(query.query([]).map_err(unavailable)?, keys)
+}
+
+/// The open intents of one object.
+pub fn intents_of(db: &Connection, keys: &Keys, handle: ObjectHandle) -> Result<Vec<Intent>> {
+    let sql = "SELECT id, handle, object, jurisdiction, sealed FROM intents WHERE handle = ?1 ORDER BY id";
+    let mut query = db.prepare_cached(sql).map_err(unavailable)?;
+    read_intents(query.query(params![handle.0]).map_err(unavailable)?, keys)
+}
+
+fn read_intents(mut rows: Rows<'_>, keys: &Keys) -> Result<Vec<Intent>> {
     let mut intents = Vec::new();
     while let Some(row) = rows.next().map_err(unavailable)? {
         let handle = ObjectHandle(fixed("handle", blob(row, 1)?)?);
@@ -116,7 +125,8 @@ pub fn intents(db: &Connection, keys: &Keys) -> Result<Vec<Intent>> {
     Ok(intents)
 }
 
-pub fn intents_of(db: &Connection, handle: ObjectHandle) -> Result<Vec<(u64, LocationId)>> {
+/// The open intents of one object and where they write, without opening their names.
+pub fn writes_of(db: &Connection, handle: ObjectHandle) -> Result<Vec<(u64, LocationId)>> {
     let mut query = db
         .prepare_cached("SELECT id, location FROM intents WHERE handle = ?1 ORDER BY id")
         .map_err(unavailable)?;
