@@ -43,7 +43,7 @@ impl Scanner {
         self.wide.feed(chunk);
     }
 
-    /// What [`Scanner::finish`] would answer if the stream ended here. Costs a look at up to [`Stream::CAPACITY`] bytes, and
+    /// What [`Scanner::finish`] would answer if the stream ended here. Costs a look at up to 8 KiB, and
     /// nothing more when [`Scanner::finish`] follows: for one decision, not for every chunk.
     ///
     /// A later answer can lack a finding of an earlier one: two card numbers among three numbers are evidence, two among
