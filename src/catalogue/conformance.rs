@@ -271,7 +271,7 @@ pub async fn an_open_write_that_was_overtaken_elsewhere_becomes_residue(c: &dyn 
     let residue = c.record_stray(stray(&lost, "e1")).await.unwrap();
     assert_eq!((residue.location.as_str(), residue.etag.as_str()), ("cn-1", "e1"));
     assert_eq!(residue.object, newer.placement.object);
-    assert_eq!(c.residues(10).await.unwrap(), [residue.clone()]);
+    assert_eq!(c.residues(10).await.unwrap(), std::slice::from_ref(&residue));
     assert_eq!(c.find(lost.handle).await.unwrap(), Some(newer.placement));
     assert_eq!(c.open_intents().await.unwrap(), []);
     let again = c.record_stray(stray(&lost, "e1")).await;

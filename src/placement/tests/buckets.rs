@@ -1,6 +1,7 @@
 //! Buckets and lists over locations that do not all have the bucket; and a gateway that stops.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
 use tokio::sync::Notify;
@@ -61,13 +62,14 @@ async fn a_stop_waits_for_the_write_of_a_client_that_went_away() {
         () = arrived.notified() => {}
     }
     let gateway = t.gateway.clone();
-    let released = async {
-        for _ in 0..1000 {
-            tokio::task::yield_now().await;
-        }
-        release.notify_one();
-    };
-    tokio::join!(t.stop(), released);
+    let stopping = t.stop();
+    tokio::pin!(stopping);
+    // However long it takes: while the write is held, there is no end of it to wait for.
+    tokio::select! {
+        () = &mut stopping => panic!("stopped with a write under way"),
+        () = tokio::time::sleep(Duration::from_millis(500)) => release.notify_one(),
+    }
+    stopping.await;
     let handle = gateway.catalogue.object_handle("bucket", "k");
     assert!(gateway.catalogue.find(handle).await.unwrap().is_some());
 }

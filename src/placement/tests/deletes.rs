@@ -1,8 +1,9 @@
 //! Deletes: of what was named, on the conditions that were stated.
 
 use http::{Method, StatusCode};
+use tower::ServiceExt;
 
-use crate::gateway::testing::{PUBLIC, TestGateway};
+use crate::gateway::testing::{OF_CHINA, PUBLIC, TestGateway, refuse_deletes};
 
 #[tokio::test]
 async fn a_delete_that_names_a_version_does_not_delete_the_object() {
@@ -22,7 +23,6 @@ async fn a_delete_that_names_a_version_does_not_delete_the_object() {
 /// A location that does not know conditional deletes passes over the header.
 #[tokio::test]
 async fn a_conditional_delete_holds_wherever_the_object_lies() {
-    use tower::ServiceExt;
     let t = TestGateway::start().await;
     let etag = t.put("k", &[PUBLIC], "text").await.header("etag").to_owned();
     t.script("eu-central", |mut request, store| {
@@ -42,8 +42,8 @@ async fn an_object_that_is_absent_can_be_made_where_an_older_copy_still_lies() {
     let t = TestGateway::start().await;
     t.put("k", &[PUBLIC], "older").await;
     // It moves to China and is deleted there; the copy in Germany cannot be removed yet.
-    t.script("eu-central", |request, store| crate::gateway::testing::refuse_deletes(request, store));
-    t.put("k", &[crate::gateway::testing::OF_CHINA], "moved").await;
+    t.script("eu-central", refuse_deletes);
+    t.put("k", &[OF_CHINA], "moved").await;
     assert_eq!(t.send(Method::DELETE, "/bucket/k", &[], "").await.status, StatusCode::NO_CONTENT);
     assert!(t.holds("eu-central", "k").await);
     let absent = ("if-none-match", "*");

@@ -1,8 +1,10 @@
 //! Writes whose outcome nobody told us.
 
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
 
+use crate::body::Body;
 use crate::gateway::testing::{OF_CHINA, PUBLIC, TestGateway, answer_instead, class, lose_answer};
+use crate::label::Coverage;
 use crate::log::Event;
 use crate::placement::{residue, settle};
 
@@ -78,6 +80,23 @@ async fn an_open_write_does_not_come_back_over_a_newer_acknowledged_one_elsewher
     assert!(!t.holds("cn-north", "k").await);
     assert!(t.gateway.catalogue.residues(10).await.unwrap().is_empty());
     assert!(t.history("k").await.iter().any(|line| line.entry.event == Event::Remove));
+    t.stop().await;
+}
+
+/// What arrived is not what was scanned, so nobody can say that it was scanned to its end.
+#[tokio::test]
+async fn an_open_write_of_another_size_counts_as_scanned_in_part() {
+    let t = TestGateway::start().await;
+    t.script("cn-north", |request, store| {
+        let (mut parts, _) = request.into_parts();
+        parts.headers.remove("content-length");
+        lose_answer(Request::from_parts(parts, Body::full("a good deal more")), store)
+    });
+    assert_eq!(t.put("k", &[OF_CHINA], "text").await.status, StatusCode::SERVICE_UNAVAILABLE);
+    t.unscript("cn-north");
+    settle::sweep(&t.gateway).await;
+    let placement = t.placement("k").await.unwrap();
+    assert_eq!((placement.size, placement.coverage), (16, Coverage::Partial));
     t.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! Multipart uploads: parts lie only where they may, and an upload's labels are all of its parts'.
 
 use http::{Method, StatusCode};
+use tower::ServiceExt;
 
 use crate::gateway::testing::{TestGateway, between};
 
@@ -37,7 +38,6 @@ async fn a_completed_upload_tells_the_names_that_its_client_knows() {
     let id = begin(&t).await;
     let part = t.send(Method::PUT, &format!("/plain/k?partNumber=1&uploadId={id}"), &[], "harmless").await;
     t.script("us-east", |request, store| async move {
-        use tower::ServiceExt;
         let completes = request.method() == Method::POST;
         let response = store.oneshot(request).await?;
         if !completes {
