@@ -4,7 +4,7 @@
 //! Addresses at the domains kept for examples never have enough company, but a word or a column name makes them count.
 
 use super::context::{Header, Words};
-use super::{Candidate, Tally};
+use super::{AFTER, BEFORE, Candidate, Tally};
 
 const WORDS: Words = Words::new(
     &[
@@ -32,6 +32,9 @@ impl Detector {
     pub fn look(&mut self, text: &[u8], sign: usize) {
         let Some(start) = local_start(text, sign) else { return };
         let Some(end) = domain_end(text, sign + 1) else { return };
+        if !stands_in_text(text, start, end) {
+            return;
+        }
         let Some(candidate) = Candidate::new(text, start, end) else { return };
         let (Some(local), Some(domain)) = (text.get(start..sign), text.get(sign + 1..end)) else { return };
         let tally = match Kind::of(local, domain) {
@@ -54,6 +57,16 @@ impl Detector {
             || self.examples.near_words
             || (self.addresses.passed + self.examples.passed > 0 && header.names(&WORDS))
     }
+}
+
+/// Whether text is all around. Compressed and random bytes hold the form of an address once in some 30 MB, and five of
+/// them are soon together; but hardly one has no control character near it.
+fn stands_in_text(text: &[u8], start: usize, end: usize) -> bool {
+    // Escape is what coloured logs hold.
+    let control = |b: &u8| matches!(b, 0..=8 | 11 | 12 | 14..=26 | 28..=31 | 127);
+    let before = text.get(start.saturating_sub(BEFORE)..start).unwrap_or_default();
+    let after = text.get(end..text.len().min(end + AFTER)).unwrap_or_default();
+    !before.iter().chain(after).any(control)
 }
 
 /// Where the local part before the `@` starts.
@@ -156,6 +169,12 @@ mod tests {
         ] {
             assert_eq!(looks(text).addresses.distinct.count(), 1, "{text}");
         }
+    }
+
+    #[test]
+    fn what_stands_among_bytes_that_are_no_text_is_left_out() {
+        assert_eq!(looks("\u{1}\u{2}x@y.de\u{3}").addresses.distinct.count(), 0);
+        assert_eq!(looks("name\tx@y.de\r\n").addresses.distinct.count(), 1);
     }
 
     #[test]
