@@ -127,6 +127,8 @@ impl Tx<'_> {
         let Some(Ended { handle, object, location, jurisdiction }) = self.end_intent(id)? else {
             return Ok(());
         };
+        // Its removal belongs to the history of the object that there is.
+        let object = self.previous(handle)?.map_or(object, |current| current.object);
         let left = Previous { object, jurisdiction, location, etag: String::new(), version: None };
         self.list_residue(handle, bucket, key, left, None).map(drop)
     }
