@@ -18,7 +18,6 @@ use crate::s3::checksum::Algorithm;
 
 /// At least 8 KiB, says S3; the last chunk alone may be shorter.
 const CHUNK: u64 = 64 * 1024;
-const CONTENT_SHA256: &str = "STREAMING-UNSIGNED-PAYLOAD-TRAILER";
 
 /// A body that ends with a trailer, framed.
 pub(super) struct Framed {
@@ -64,8 +63,8 @@ impl Framed {
         self.remaining
     }
 
-    /// Says in the headers what is sent; gives what stands in the place of the payload's hash.
-    pub(super) fn describe(&self, headers: &mut HeaderMap) -> &'static str {
+    /// Says in the headers what is sent.
+    pub(super) fn describe(&self, headers: &mut HeaderMap) {
         const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
         headers.insert(DECODED_LENGTH, HeaderValue::from(self.unannounced));
         headers.insert(CONTENT_LENGTH, HeaderValue::from(self.remaining));
@@ -78,7 +77,6 @@ impl Framed {
         if let Ok(value) = HeaderValue::from_bytes(&encodings) {
             headers.insert(CONTENT_ENCODING, value);
         }
-        CONTENT_SHA256
     }
 
     /// Cuts a piece of content into chunks.
@@ -189,7 +187,7 @@ mod tests {
         let body = framed(b"123456789", 4, Algorithm::Crc32, checksum(b"123456789", Algorithm::Crc32));
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        assert_eq!(body.describe(&mut headers), "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+        body.describe(&mut headers);
         assert_eq!(headers["content-encoding"], "aws-chunked,gzip");
         assert_eq!(headers["x-amz-decoded-content-length"], "9");
         let wire = body.collect().await.unwrap().to_bytes();

@@ -237,17 +237,16 @@ impl Inner {
         hop::strip(&mut parts.headers);
         parts.headers.remove(EXPECT);
         let mut length = settle_length(&mut parts, &body).map_err(|e| self.unsent(e))?;
-        let framing = Framed::announced(&parts.headers).filter(|_| length > 0);
-        let framed_as = framing.map(|trailer| {
-            let framed = Framed::new(std::mem::take(&mut body), length, trailer);
+        let trailer = Framed::announced(&parts.headers).filter(|_| length > 0);
+        if let Some(trailer) = trailer {
+            let framed = Framed::new(body, length, trailer);
             length = framed.length();
-            let name = framed.describe(&mut parts.headers);
+            framed.describe(&mut parts.headers);
             body = Body::new(framed);
-            PayloadHash::Sha256(name.into())
-        });
+        }
         let names = self.endpoint.address(&mut parts).map_err(|e| self.unsent(e))?;
-        let vouched = framed_as.or(vouched);
         let payload = match &vouched {
+            _ if trailer.is_some() => PayloadForSigning::UnsignedWithTrailer,
             Some(PayloadHash::Sha256(hash)) => PayloadForSigning::Sha256(hash),
             Some(PayloadHash::Unsigned) => PayloadForSigning::Unsigned,
             None if length == 0 => PayloadForSigning::Empty,

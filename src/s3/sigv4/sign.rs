@@ -40,6 +40,8 @@ pub struct Credentials<'a> {
 pub enum PayloadForSigning<'a> {
     /// The transport has to protect it.
     Unsigned,
+    /// So is this one, in `aws-chunked` framing with a trailer.
+    UnsignedWithTrailer,
     /// Lower-case hex SHA-256 of the payload.
     Sha256(&'a str),
     /// No payload: the SHA-256 of nothing.
@@ -78,6 +80,7 @@ impl Signer {
         let host = host_of(&parts.uri)?;
         let payload = match payload {
             PayloadForSigning::Unsigned => "UNSIGNED-PAYLOAD",
+            PayloadForSigning::UnsignedWithTrailer => "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
             PayloadForSigning::Sha256(hash) => hash,
             PayloadForSigning::Empty => "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         };
