@@ -159,7 +159,7 @@ fn intent(catalogue: &SqliteCatalogue, key: &str) -> Intent {
     draft.sealed.principal = Some("bench".to_owned());
     draft.sealed.address = Some("127.0.0.1".to_owned());
     let placement = Placement {
-        object: ObjectId::random().expect("random bytes"),
+        object: ObjectId::random(),
         location: "de".parse().expect("a location id"),
         classes: draft.classes,
         subjects: draft.subjects,

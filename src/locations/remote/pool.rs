@@ -120,7 +120,11 @@ impl Pool {
         let (parts, incoming) = response.into_parts();
         let mut body = DrivenBody { incoming, user };
         if body.incoming.is_end_stream() {
-            std::future::poll_fn(|cx| Poll::Ready(body.give_back(cx))).await;
+            std::future::poll_fn(|cx| {
+                body.give_back(cx);
+                Poll::Ready(())
+            })
+            .await;
         }
         Ok(Response::from_parts(parts, body))
     }
