@@ -1,6 +1,5 @@
 # Two stages: a build with the toolchain, and an image with the program and nothing that could change it.
 FROM rust:1.95-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends cmake && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock ./
 COPY src src
@@ -22,3 +21,5 @@ EXPOSE 8080
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["/usr/local/bin/domicile"]
 CMD ["serve", "--data", "/var/lib/domicile", "--listen", "0.0.0.0:8080"]
+# The admin listener stays on the container's loopback; the program asks it itself.
+HEALTHCHECK --interval=10s --timeout=10s --start-period=30s --retries=3 CMD ["/usr/local/bin/domicile", "ready"]

@@ -1,4 +1,5 @@
-//! How fast the content scanner is on one core: prose, customer records, JSON logs, random bytes.
+//! How fast the content scanner is on one core: prose, customer records, JSON logs, random bytes; and what a small object
+//! costs, scanned as the gateway does.
 
 use std::hint::black_box;
 
@@ -27,7 +28,22 @@ fn scan(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, scan);
+/// One object of 1 KiB: all of it is in the first window, so it is asked for findings twice.
+fn scan_small_object(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("label_scan_1_kib");
+    for (name, text) in [("prose", prose()), ("csv", csv())] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut scanner = Scanner::new();
+                scanner.feed(black_box(&text[..1024]));
+                (scanner.findings_so_far(), scanner.finish())
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, scan, scan_small_object);
 criterion_main!(benches);
 
 /// A small generator with a fixed start, so that every run scans the same bytes (xorshift64, Marsaglia 2003).

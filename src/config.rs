@@ -333,8 +333,9 @@ impl fmt::Debug for Secret {
 pub enum ConfigError {
     #[error("cannot read {path}: {source}")]
     Read { path: PathBuf, source: std::io::Error },
-    #[error("{path}: {source}")]
-    Parse { path: PathBuf, source: Box<toml::de::Error> },
+    /// With the line rather than its text, which can hold a secret.
+    #[error("{path}{}: {message}", .line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    Parse { path: PathBuf, line: Option<usize>, message: String },
     #[error("{path}: {message}")]
     Invalid { path: PathBuf, message: String },
 }
@@ -349,8 +350,14 @@ impl Config {
 
     /// Parses and checks configuration text; `path` is named in errors and anchors relative paths.
     pub fn parse(text: &str, path: &Path) -> Result<Config, ConfigError> {
-        let mut config: Config = toml::from_str(text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let mut config: Config = toml::from_str(text).map_err(|error| ConfigError::Parse {
+            path: path.to_owned(),
+            line: error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map(|before| before.matches('\n').count() + 1),
+            message: error.message().to_owned(),
+        })?;
         let base = path.parent().unwrap_or(Path::new(""));
         config.anchor(base);
         config.check().map_err(|message| ConfigError::Invalid { path: path.to_owned(), message })?;
@@ -386,6 +393,24 @@ impl Config {
         }
         unique("location id", self.locations.iter().map(|l| l.id.as_str()))?;
         unique("access-key-id", self.apps.iter().map(|a| a.access_key_id.as_str()))?;
+        // An empty secret is one that everybody knows; an id with a `/` cannot be told from the scope behind it.
+        for app in &self.apps {
+            let id = &app.access_key_id;
+            if id.is_empty() || !id.bytes().all(|b| b.is_ascii_graphic() && !b"/,=".contains(&b)) {
+                return Err(format!(
+                    "app {}: access-key-id must be printable ASCII without blanks, `/`, `,` and `=`",
+                    app.id
+                ));
+            }
+            if app.secret_access_key.expose().is_empty() {
+                return Err(format!("app {}: secret-access-key is empty", app.id));
+            }
+        }
+        let folders = self.locations.iter().filter_map(|location| match &location.store {
+            Store::Embedded { path } => path.to_str(),
+            Store::S3(_) => None,
+        });
+        unique("path of an embedded location", folders)?;
         unique("app id", self.apps.iter().map(|a| a.id.as_str()))?;
         unique("label rule id", self.label.rules.iter().map(|r| r.id.as_str()))?;
         let name = &self.node.name;
@@ -433,3 +458,6 @@ fn unique<'a>(what: &str, names: impl Iterator<Item = &'a str>) -> Result<(), St
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

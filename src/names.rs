@@ -20,8 +20,6 @@ pub enum NameError {
     Bucket(String),
     #[error("an object key is 1 to 1024 bytes of UTF-8; this one has {0}")]
     KeyLength(usize),
-    #[error("an object key must be valid UTF-8")]
-    KeyEncoding,
     #[error("`{0}` is not an app id: 1 to 63 of a-z, 0-9, `.`, `_` and `-`")]
     App(String),
 }
@@ -213,11 +211,6 @@ impl ObjectKey {
 
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-
-    /// Parses a key from the percent-decoded bytes of a request path.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, NameError> {
-        std::str::from_utf8(bytes).map_err(|_| NameError::KeyEncoding)?.parse()
     }
 }
 

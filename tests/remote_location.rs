@@ -14,6 +14,7 @@ use domicile::body::{Body, BoxError};
 use domicile::config::{AddressingStyle, RemoteS3, Secret};
 use domicile::locations::remote::{RemoteError, RemoteLocation, RequestBodyError, Timeouts};
 use domicile::locations::{LocationError, PayloadHash};
+use domicile::s3::checksum::{Algorithm, Hasher};
 use futures_util::stream;
 use http::{Method, Request, Response, StatusCode};
 use http_body::Frame;
@@ -232,6 +233,26 @@ async fn a_payload_hash_that_the_client_signed_is_checked_by_the_location() {
     let refused = send(&location, vouched("woofs")).await;
     assert!(refused.is_err() || refused.is_ok_and(|answer| !answer.status().is_success()));
     assert_eq!(get(&location, "/photos/cat").await.1, "miaow");
+}
+
+#[tokio::test]
+async fn a_checksum_behind_the_body_travels_on_behind_it() {
+    let server = S3Server::files(Listens::Http).await;
+    server.create_bucket("photos");
+    let location = location(&server);
+    let content = Bytes::from(vec![7; 200_000]);
+    let mut hasher = Hasher::new(Algorithm::Crc32);
+    hasher.update(&content);
+    let trailers = Frame::trailers(hasher.finish().to_headers());
+    let pieces = [content.slice(..70_000), content.slice(70_000..)].map(Frame::data);
+    let frames = pieces.into_iter().chain([trailers]).map(Ok::<_, BoxError>);
+    let mut sent = upload(content.len(), Body::new(StreamBody::new(stream::iter(frames))));
+    sent.headers_mut().insert("x-amz-trailer", "x-amz-checksum-crc32".parse().unwrap());
+    assert_eq!(ask(&location, sent).await.0, 200);
+    assert!(get(&location, "/photos/cat").await.1 == content);
+    let seen = &server.seen()[0].headers;
+    assert_eq!(seen["x-amz-content-sha256"], "STREAMING-UNSIGNED-PAYLOAD-TRAILER");
+    assert_eq!(seen["x-amz-decoded-content-length"], "200000");
 }
 
 #[tokio::test]

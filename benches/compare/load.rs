@@ -35,17 +35,18 @@ impl Load<'_> {
         let left = Arc::new(AtomicUsize::new(requests));
         let body: Arc<[u8]> = match self.method {
             Method::Get => Arc::new([]),
-            Method::Put => prose(self.size).into(),
+            Method::Put | Method::PutTagged => prose(self.size).into(),
         };
         let expected = match self.method {
             Method::Get => Some(self.size),
-            Method::Put => None,
+            Method::Put | Method::PutTagged => None,
         };
         let mut connections = tokio::task::JoinSet::new();
         let begun = Instant::now();
         for number in 0..self.connections {
             let path = format!("/{}/{}/{number}", crate::targets::BUCKET, self.size);
-            let head = self.target.request_head(self.method.name(), &path, body.len())?;
+            let head =
+                self.target.request_head(self.method.verb(), &path, body.len(), self.method.headers())?;
             let (address, left, body) = (self.target.address, Arc::clone(&left), Arc::clone(&body));
             connections.spawn(async move {
                 let mut connection = Connection::open(address).await?;

@@ -16,26 +16,50 @@ use load::{Load, Measured};
 use targets::{Cases, Target, Targets};
 
 /// What is measured: method, size of the body, connections, requests in all.
-const CASES: [(Method, usize, usize, usize); 6] = [
+const CASES: [(Method, usize, usize, usize); 9] = [
     (Method::Get, 1 << 10, 16, 40_000),
     (Method::Get, 64 << 10, 16, 15_000),
     (Method::Get, 8 << 20, 4, 400),
     (Method::Put, 1 << 10, 16, 20_000),
     (Method::Put, 64 << 10, 16, 10_000),
     (Method::Put, 8 << 20, 4, 300),
+    (Method::PutTagged, 1 << 10, 16, 20_000),
+    (Method::PutTagged, 64 << 10, 16, 10_000),
+    (Method::PutTagged, 8 << 20, 4, 300),
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Method {
     Get,
+    /// Nobody says what it holds: the content alone decides.
     Put,
+    /// Declared as `non_personal`; the content is scanned all the same, for labels only add up.
+    PutTagged,
 }
 
 impl Method {
+    /// In tables.
     fn name(self) -> &'static str {
         match self {
             Method::Get => "GET",
             Method::Put => "PUT",
+            Method::PutTagged => "PUT tagged",
+        }
+    }
+
+    /// On the wire.
+    fn verb(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Put | Method::PutTagged => "PUT",
+        }
+    }
+
+    /// Headers beside those of every request.
+    fn headers(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Method::Get | Method::Put => &[],
+            Method::PutTagged => &[("x-amz-tagging", "data-class=non_personal")],
         }
     }
 }
@@ -104,7 +128,7 @@ fn compare(divisor: usize, rounds: usize) -> Result<(), Error> {
         // Rounds outside, targets inside: what disturbs the machine for a while disturbs all of them.
         for _ in 0..rounds {
             for (target, best) in targets.all().iter().zip(&mut best) {
-                if target.cases == Cases::Uploads && method == Method::Get {
+                if target.cases == Cases::Uploads && method != Method::Put {
                     continue;
                 }
                 let measured = runtime.block_on(measure(target, method, size, connections, requests))?;

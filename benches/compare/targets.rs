@@ -87,11 +87,20 @@ impl Targets {
 
 impl Target {
     /// The head of a request, signed where that is asked for. S3 takes a signature for 15 minutes.
-    pub fn request_head(&self, method: &str, path: &str, length: usize) -> Result<String, Error> {
+    pub fn request_head(
+        &self,
+        method: &str,
+        path: &str,
+        length: usize,
+        headers: &[(&str, &str)],
+    ) -> Result<String, Error> {
         let host = self.address.to_string();
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {length}\r\n");
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
         if let Auth::Signed = self.auth {
-            for (name, value) in signature(method, &host, path)? {
+            for (name, value) in signature(method, &host, path, headers)? {
                 head.push_str(&format!("{name}: {value}\r\n"));
             }
         }
@@ -234,7 +243,9 @@ secret-access-key = \"{SECRET_ACCESS_KEY}\"
     std::fs::write(&config, text)?;
     domicile::config::Config::load(&config)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_domicile"));
-    command.arg("serve").arg("--config").arg(&config).env("RUST_LOG", "error");
+    // At its usual log level; nobody reads along, but a file takes it.
+    command.arg("serve").arg("--config").arg(&config).env_remove("DOMICILE_LOG");
+    command.stderr(std::fs::File::create(folder.join("trace"))?);
     let mut process = Process::start("domicile", &mut command)?;
     process.wait_for(address)?;
     let target =
@@ -245,12 +256,12 @@ secret-access-key = \"{SECRET_ACCESS_KEY}\"
          <LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
     );
     let mut connection = Connection::open(address).await?;
-    let head = target.request_head("PUT", &format!("/{BUCKET}"), constraint.len())?;
+    let head = target.request_head("PUT", &format!("/{BUCKET}"), constraint.len(), &[])?;
     connection.exchange(head.as_bytes(), constraint.as_bytes(), None).await?;
     for (_, size, connections, _) in crate::CASES {
         for number in 0..connections {
             let body = vec![b' '; size];
-            let head = target.request_head("PUT", &format!("/{BUCKET}/{size}/{number}"), size)?;
+            let head = target.request_head("PUT", &format!("/{BUCKET}/{size}/{number}"), size, &[])?;
             connection.exchange(head.as_bytes(), &body, None).await?;
         }
     }
@@ -258,7 +269,12 @@ secret-access-key = \"{SECRET_ACCESS_KEY}\"
 }
 
 /// The headers of a SigV4 signature over `UNSIGNED-PAYLOAD`.
-fn signature(method: &str, host: &str, path: &str) -> Result<Vec<(String, String)>, Error> {
+fn signature(
+    method: &str,
+    host: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Vec<(String, String)>, Error> {
     let mut settings = SigningSettings::default();
     settings.percent_encoding_mode = PercentEncodingMode::Single;
     settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
@@ -273,8 +289,8 @@ fn signature(method: &str, host: &str, path: &str) -> Result<Vec<(String, String
         .build()?
         .into();
     let uri = format!("http://{host}{path}");
-    let request =
-        SignableRequest::new(method, uri, [("host", host)].into_iter(), SignableBody::UnsignedPayload)?;
+    let headers = headers.iter().copied().chain([("host", host)]);
+    let request = SignableRequest::new(method, uri, headers, SignableBody::UnsignedPayload)?;
     let (instructions, _) = sign(request, &parameters)?.into_parts();
     Ok(instructions.headers().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
 }

@@ -15,6 +15,7 @@ macro_rules! conformance {
             answers_for_many_objects_come_in_the_order_asked
             an_intent_survives_as_it_was_opened_until_it_is_dropped
             an_intent_takes_over_the_id_of_an_existing_object
+            a_write_that_was_given_up_never_counts_and_what_it_left_is_residue
             a_write_without_an_open_intent_is_refused_and_changes_nothing
             an_intent_settles_one_write_only
             a_write_goes_where_its_intent_said
@@ -27,6 +28,8 @@ macro_rules! conformance {
             a_removal_waits_for_a_write_of_the_same_key
             a_write_waits_for_a_removal_of_the_same_key
             a_removal_is_recorded_once
+            an_open_write_that_was_overtaken_elsewhere_becomes_residue
+            nothing_is_stray_where_the_object_is_placed
             a_deleted_object_is_gone_and_its_delete_is_logged
             an_object_that_comes_back_after_a_delete_is_another_object
             each_jurisdiction_has_a_log_of_its_own
@@ -83,6 +86,23 @@ pub async fn an_intent_survives_as_it_was_opened_until_it_is_dropped(c: &dyn Cat
     c.drop_intent(opened.id).await.unwrap();
     c.drop_intent(opened.id).await.unwrap();
     assert_eq!(c.open_intents().await.unwrap(), []);
+}
+
+pub async fn a_write_that_was_given_up_never_counts_and_what_it_left_is_residue(c: &dyn Catalogue) {
+    let lost = c.open_intent(intent(c, "key", placement("cn-1", ""), "CN")).await.unwrap();
+    let kept = write(c, "key", "de-1", "DE", "e").await;
+    let other = c.open_intent(intent(c, "other", placement("cn-1", ""), "CN")).await.unwrap();
+    assert_eq!(c.open_writes_of(lost.handle).await.unwrap(), [(lost.id, id("cn-1"))]);
+    for _ in 0..2 {
+        c.give_up_intent(lost.id, "bucket".to_owned(), "key".to_owned()).await.unwrap();
+        let residues = c.residues(10).await.unwrap();
+        let listed = residues.iter().map(|r| (r.key.as_str(), r.location.as_str())).collect::<Vec<_>>();
+        assert_eq!(listed, [("key", "cn-1")]);
+    }
+    assert_eq!(c.open_intents().await.unwrap(), [other]);
+    let refused = c.record_write(settle(lost.clone(), "late")).await;
+    assert!(matches!(refused, Err(CatalogueError::Settled(_))), "{refused:?}");
+    assert_eq!(c.find(lost.handle).await.unwrap(), Some(kept.placement));
 }
 
 pub async fn an_intent_takes_over_the_id_of_an_existing_object(c: &dyn Catalogue) {
@@ -241,6 +261,43 @@ pub async fn a_removal_is_recorded_once(c: &dyn Catalogue) {
     c.record_removal(residue.id, draft(Event::Remove, "CN")).await.unwrap();
     let again = c.record_removal(residue.id, draft(Event::Remove, "CN")).await;
     assert!(matches!(again, Err(CatalogueError::NoResidue(_))), "{again:?}");
+}
+
+pub async fn an_open_write_that_was_overtaken_elsewhere_becomes_residue(c: &dyn Catalogue) {
+    let lost = c.open_intent(intent(c, "key", placement("cn-1", ""), "CN")).await.unwrap();
+    let newer = write(c, "key", "de-1", "DE", "e2").await;
+    assert_eq!(c.open_intents_of(lost.handle).await.unwrap(), std::slice::from_ref(&lost));
+    assert_eq!(c.open_intents_of(c.object_handle("bucket", "other")).await.unwrap(), []);
+    let residue = c.record_stray(stray(&lost, "e1")).await.unwrap();
+    assert_eq!((residue.location.as_str(), residue.etag.as_str()), ("cn-1", "e1"));
+    assert_eq!(residue.object, newer.placement.object);
+    assert_eq!(c.residues(10).await.unwrap(), std::slice::from_ref(&residue));
+    assert_eq!(c.find(lost.handle).await.unwrap(), Some(newer.placement));
+    assert_eq!(c.open_intents().await.unwrap(), []);
+    let again = c.record_stray(stray(&lost, "e1")).await;
+    assert!(matches!(again, Err(CatalogueError::Settled(_))), "{again:?}");
+    // Its removal is told where it lay.
+    let receipt = c.record_removal(residue.id, draft(Event::Remove, "DE")).await.unwrap();
+    assert!(receipt.origin.contains("/CN/"), "{}", receipt.origin);
+}
+
+pub async fn nothing_is_stray_where_the_object_is_placed(c: &dyn Catalogue) {
+    let written = write(c, "key", "cn-1", "CN", "e1").await;
+    let open = c.open_intent(intent(c, "key", placement("cn-1", ""), "CN")).await.unwrap();
+    let refused = c.record_stray(stray(&open, "e2")).await;
+    assert!(matches!(refused, Err(CatalogueError::OtherIntent(_))), "{refused:?}");
+    assert_eq!(c.open_intents().await.unwrap(), std::slice::from_ref(&open));
+    assert_eq!(c.find(open.handle).await.unwrap(), Some(written.placement));
+}
+
+fn stray(intent: &Intent, etag: &str) -> Stray {
+    Stray {
+        intent: intent.id,
+        bucket: intent.bucket.clone(),
+        key: intent.key.clone(),
+        etag: etag.to_owned(),
+        version: None,
+    }
 }
 
 pub async fn a_deleted_object_is_gone_and_its_delete_is_logged(c: &dyn Catalogue) {
@@ -416,7 +473,7 @@ pub fn settle(intent: Intent, etag: &str) -> WriteRecord {
 pub fn placement(location: &str, etag: &str) -> Placement {
     let class = "personal.health".parse().unwrap();
     Placement {
-        object: ObjectId::random().unwrap(),
+        object: ObjectId::random(),
         location: id(location),
         classes: ClassSet::from_iter([class]),
         subjects: CountrySet::from_iter(["CN".parse().unwrap(), "DE".parse().unwrap()]),
@@ -456,6 +513,5 @@ pub fn id(location: &str) -> LocationId {
 
 /// A moment well after the test.
 fn soon() -> u64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    now.as_millis() as u64 + 600_000
+    crate::clock::now_ms() + 600_000
 }

@@ -27,9 +27,8 @@ pub struct ObjectId(pub [u8; 16]);
 
 impl ObjectId {
     /// A new id, for an object that the catalogue may not know yet.
-    pub fn random() -> Result<Self, CatalogueError> {
-        let random = crate::log::keys::random().map(ObjectId);
-        random.map_err(|error| CatalogueError::Unavailable(error.to_string()))
+    pub fn random() -> Self {
+        ObjectId(crate::random::bytes())
     }
 }
 
@@ -162,6 +161,17 @@ pub struct WriteRecord {
     pub draft: EntryDraft,
 }
 
+/// An open write that landed, but after which a newer one was recorded elsewhere.
+#[derive(Debug, Clone)]
+pub struct Stray {
+    pub intent: u64,
+    pub bucket: String,
+    pub key: String,
+    /// Of what the write left at its location.
+    pub etag: String,
+    pub version: Option<String>,
+}
+
 /// A catalogue that did not do what it was asked. The request is refused with 503.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum CatalogueError {
@@ -203,14 +213,25 @@ pub trait Catalogue: Send + Sync {
     fn open_intent(&self, intent: Intent) -> Answer<'_, Intent>;
     /// The write did not happen; nothing else changes.
     fn drop_intent(&self, id: u64) -> Answer<'_, ()>;
+    /// One transaction: the write will never count, and what it may have left at its location is listed as residue, of
+    /// an unknown ETag. Nothing changes when the intent is not open any more. The names are those it was opened with.
+    fn give_up_intent(&self, id: u64, bucket: String, key: String) -> Answer<'_, ()>;
+    /// The open intents of one object, those of requests under way among them, and where they write.
+    fn open_writes_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<(u64, LocationId)>>;
     /// Intents that a crash or a lost location left open.
     fn open_intents(&self) -> Answer<'_, Vec<Intent>>;
+    /// Those of one object.
+    fn open_intents_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<Intent>>;
 
     /// One transaction: placement, `write` entry, residue of what it displaces elsewhere, end of the intent.
     /// Fails with `Settled` when the intent is not open any more, and with `OtherIntent` when it was opened for another
     /// object or location: a write that is redirected drops its intent and opens a new one. A residue of the same key at the location that the
     /// write went to is dropped, for the write replaced those bytes; unless it names another version, which still lies there.
     fn record_write(&self, write: WriteRecord) -> Answer<'_, Recorded>;
+    /// One transaction: end of the intent, and its bytes as residue of the location that it was opened for. Fails with
+    /// `Settled` like `record_write`, and with `OtherIntent` when the object is placed in that very location, where
+    /// nothing can be stray.
+    fn record_stray(&self, stray: Stray) -> Answer<'_, Residue>;
     /// One transaction: end of the placement, `delete` entry, end of the intent.
     fn record_delete(&self, intent: u64, handle: ObjectHandle, draft: EntryDraft) -> Answer<'_, Receipt>;
     /// An entry that changes no placement: a refusal, a read across a border, a policy change.

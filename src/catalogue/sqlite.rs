@@ -6,6 +6,7 @@
 //! The answers must be awaited on a tokio runtime with time enabled.
 
 mod append;
+mod buckets;
 mod codec;
 mod jobs;
 mod reader;
@@ -18,19 +19,21 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::future;
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use self::buckets::KnownBuckets;
 use self::jobs::{Created, State, Tx};
 use self::reader::Readers;
 pub use self::writer::Counters;
 use self::writer::Writer;
 use super::{
     Answer, Bucket, BucketHandle, Catalogue, CatalogueError, Claim, HistoryLine, Intent, ObjectHandle,
-    ObjectId, Placement, Receipt, Recorded, Residue, Verdict, WriteRecord,
+    ObjectId, Placement, Receipt, Recorded, Residue, Stray, Verdict, WriteRecord,
 };
 use crate::config;
 use crate::log::entry::Opening;
@@ -94,6 +97,9 @@ pub enum OpenError {
 pub struct SqliteCatalogue {
     keys: Arc<Keys>,
     readers: Arc<Readers>,
+    buckets: Arc<KnownBuckets>,
+    /// Whether there may be a verdict. Hardly ever is there one, and every write asks.
+    verdicts: AtomicBool,
     mode: Mode,
 }
 
@@ -137,10 +143,13 @@ impl SqliteCatalogue {
             .map_err(|source| OpenError::Io { path: data.clone(), source })?;
         check_keys(&db, &keys, &node)?;
         let readers = Arc::new(Readers::open(&database, &fingerprint)?);
-        let state = State::new(keys.clone(), node, countries);
+        let verdicts = readers.with(reader::has_verdicts)?.into();
+        let buckets = Arc::new(KnownBuckets::default());
+        let state = State::new(keys.clone(), node, countries, buckets.clone());
         let writer = Writer::start(db, state, durable_within)
             .map_err(|source| OpenError::Io { path: data.clone(), source })?;
-        Ok(SqliteCatalogue { keys, readers, mode: Mode::Writing { writer, _lock: lock } })
+        let mode = Mode::Writing { writer, _lock: lock };
+        Ok(SqliteCatalogue { keys, readers, buckets, verdicts, mode })
     }
 
     /// Opens the catalogue of a data folder for questions only, also while a gateway is using it. Every change is refused.
@@ -152,7 +161,13 @@ impl SqliteCatalogue {
         let keys = Keys::open(&data.join(KEYS), OnMissing::Refuse)?;
         let readers = Readers::open(&database, &keys.fingerprint())?;
         let mode = Mode::ReadOnly { never: watch::Sender::new(0) };
-        Ok(SqliteCatalogue { keys: Arc::new(keys), readers: Arc::new(readers), mode })
+        Ok(SqliteCatalogue {
+            keys: Arc::new(keys),
+            readers: Arc::new(readers),
+            buckets: Arc::default(),
+            verdicts: true.into(),
+            mode,
+        })
     }
 
     pub fn keys(&self) -> &Arc<Keys> {
@@ -232,12 +247,28 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |tx| tx.drop_intent(id))
     }
 
+    fn give_up_intent(&self, id: u64, bucket: String, key: String) -> Answer<'_, ()> {
+        self.write(move |tx| tx.give_up_intent(id, &bucket, &key))
+    }
+
+    fn open_writes_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<(u64, LocationId)>> {
+        self.read(|db| reader::writes_of(db, handle))
+    }
+
     fn open_intents(&self) -> Answer<'_, Vec<Intent>> {
         self.read_many(reader::intents)
     }
 
+    fn open_intents_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<Intent>> {
+        self.read(|db| reader::intents_of(db, &self.keys, handle))
+    }
+
     fn record_write(&self, write: WriteRecord) -> Answer<'_, Recorded> {
         self.write(move |tx| tx.record_write(write))
+    }
+
+    fn record_stray(&self, stray: Stray) -> Answer<'_, Residue> {
+        self.write(move |tx| tx.record_stray(stray))
     }
 
     fn record_delete(&self, intent: u64, handle: ObjectHandle, draft: EntryDraft) -> Answer<'_, Receipt> {
@@ -265,7 +296,13 @@ impl Catalogue for SqliteCatalogue {
     }
 
     fn find_bucket(&self, handle: BucketHandle) -> Answer<'_, Option<Bucket>> {
-        self.read(|db| reader::bucket(db, &self.keys, handle))
+        let read = || self.readers.with(|db| reader::bucket(db, &self.keys, handle));
+        let found = match &self.mode {
+            Mode::Writing { .. } => self.buckets.find(handle, read),
+            // Another process may be changing them.
+            Mode::ReadOnly { .. } => read(),
+        };
+        Box::pin(future::ready(found))
     }
 
     fn delete_bucket(&self, handle: BucketHandle) -> Answer<'_, ()> {
@@ -281,10 +318,15 @@ impl Catalogue for SqliteCatalogue {
     }
 
     fn remember_verdict(&self, handle: ObjectHandle, verdict: Verdict, until: u64) -> Answer<'_, ()> {
+        // Before it is queued: whoever asks after it was acknowledged has to look.
+        self.verdicts.store(true, Ordering::Release);
         self.write(move |tx| tx.remember_verdict(handle, verdict, until))
     }
 
     fn verdict(&self, handle: ObjectHandle) -> Answer<'_, Option<Verdict>> {
+        if !self.verdicts.load(Ordering::Acquire) {
+            return Box::pin(future::ready(Ok(None)));
+        }
         self.read(|db| Ok(reader::verdict(db, handle, jobs::now())?.map(|(verdict, _)| verdict)))
     }
 

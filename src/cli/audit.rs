@@ -24,6 +24,7 @@ pub enum AuditCommand {
         /// Earlier checkpoint that a log must extend; may be given once for each log
         #[arg(long, value_name = "FILE")]
         old_checkpoint: Vec<PathBuf>,
+        /// How the result is printed
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },

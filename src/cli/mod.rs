@@ -4,6 +4,7 @@ mod audit;
 mod config;
 mod demo;
 mod policy;
+mod ready;
 mod serve;
 mod target;
 mod whereis;
@@ -24,12 +25,14 @@ struct Cli {
 enum Command {
     /// Start the gateway
     Serve(serve::Serve),
+    /// Ask a running gateway whether it is ready. Exit code 0: it is; 1: it is not, and why; 2: no answer
+    Ready(ready::Ready),
     /// Say where an object rests, under which labels and rules, and its history
     Where(whereis::Where),
     /// Check, test and explain residency policies
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
-    /// Verify the placement log
+    /// Verify the placement log that was published
     #[command(subcommand)]
     Audit(audit::AuditCommand),
     /// Check a configuration file
@@ -52,16 +55,23 @@ type CommandError = Box<dyn std::error::Error + Send + Sync>;
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Serve(serve) => serve.run(),
+        Command::Ready(ready) => ready.run(),
         Command::Where(whereis) => whereis.run(),
         Command::Policy(policy) => policy.run(),
         Command::Audit(audit) => audit.run(),
         Command::Config(config) => config.run(),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("domicile: {error}");
+        let mut said = error.to_string();
+        eprintln!("domicile: {said}");
         let mut source = error.source();
         while let Some(cause) = source {
-            eprintln!("  because: {cause}");
+            let text = cause.to_string();
+            // Many a message ends with its cause.
+            if !said.contains(&text) {
+                eprintln!("  because: {text}");
+                said = text;
+            }
             source = cause.source();
         }
         ExitCode::from(2)

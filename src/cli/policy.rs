@@ -29,6 +29,7 @@ pub struct Packs {
     /// Folder of policy packs; those shipped with this version when absent
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+    /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -36,36 +37,38 @@ pub struct Packs {
 #[derive(Debug, Args)]
 pub struct Explain {
     /// Data classes, separated by commas, for example `personal.health,financial.payment`; none: unlabelled
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
     classes: Vec<DataClass>,
     /// Countries whose people or state the data is about, for example `CN,DE`
-    #[arg(long, visible_alias = "subjects", value_delimiter = ',')]
+    #[arg(long, visible_alias = "subjects", value_name = "COUNTRY", value_delimiter = ',')]
     subject: Vec<Country>,
     /// What the operator is, instead of the configured profile; may be repeated
     #[arg(long, value_enum, value_delimiter = ',')]
     operator: Vec<OperatorTag>,
     /// Legal mechanisms beside the configured ones, for example `scc`; may be repeated
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_name = "WORD", value_delimiter = ',')]
     mechanism: Vec<String>,
     /// A location; all of them when absent
-    #[arg(long)]
+    #[arg(long, value_name = "ID")]
     location: Option<LocationId>,
     /// Ask about a read from this country, or from `unknown`, instead of about storing
     #[arg(long, value_name = "COUNTRY", conflicts_with = "location")]
     reader: Option<Reader>,
-    /// The bucket's home location
-    #[arg(long)]
+    /// The location that is the bucket's home
+    #[arg(long, value_name = "ID")]
     home: Option<LocationId>,
     /// Countries that already hold a copy
-    #[arg(long, value_delimiter = ',')]
+    #[arg(long, value_name = "COUNTRY", value_delimiter = ',')]
     held_in: Vec<Country>,
     /// The content was not scanned to its end
     #[arg(long)]
     scanned_in_part: bool,
+    /// Folder of policy packs, instead of the configured ones
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
     #[command(flatten)]
     target: Target,
+    /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }

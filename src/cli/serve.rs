@@ -1,7 +1,8 @@
 //! `domicile serve`
 
+use std::io::Write as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -29,7 +30,7 @@ pub struct Serve {
     /// Folder of policy packs; those shipped with this version when absent
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
-    /// How the trace is written; its level is set by the variable DOMICILE_LOG, for example `debug`
+    /// How the gateway's own log is written, to standard error; DOMICILE_LOG sets its level, for example `debug`
     #[arg(long, value_enum, default_value_t)]
     log_format: LogFormat,
 }
@@ -111,35 +112,39 @@ async fn listen_for_signals(gateway: &Arc<Gateway>) -> std::io::Result<()> {
     }
 }
 
-/// What a person at a terminal wants to know.
-fn announce(gateway: &Gateway, endpoint: &str, admin: SocketAddr, demo: Option<&std::path::Path>) {
-    println!("Domicile {} serves S3 at {endpoint}", env!("CARGO_PKG_VERSION"));
+/// Says what a person at a terminal wants to know. Nobody need listen: a closed pipe does not stop the gateway.
+fn announce(gateway: &Gateway, endpoint: &str, admin: SocketAddr, demo: Option<&Path>) {
+    let text = announcement(gateway, endpoint, admin, demo);
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn announcement(gateway: &Gateway, endpoint: &str, admin: SocketAddr, demo: Option<&Path>) -> String {
+    let mut text = format!("Domicile {} serves S3 at {endpoint}\n", env!("CARGO_PKG_VERSION"));
     for location in gateway.locations.all() {
-        println!(
-            "  location {} in {} (region {})",
-            location.facts.id, location.facts.country, location.facts.region
-        );
+        let facts = &location.facts;
+        text += &format!("  location {} in {} (region {})\n", facts.id, facts.country, facts.region);
     }
-    println!("  policy set {}", gateway.engine.policy().0);
-    println!("  health, readiness and metrics at http://{admin}/healthz, /readyz, /metrics");
-    let Some(data) = demo else { return };
-    let credentials = demo::path(data);
-    let credentials = std::path::absolute(&credentials).unwrap_or(credentials);
+    text += &format!("  policy set {}\n", gateway.engine.policy().0);
+    text += &format!("  health, readiness and metrics at http://{admin}/healthz, /readyz, /metrics\n");
+    let Some(data) = demo else { return text };
+    // The other terminal stands in another folder, perhaps.
+    let data = std::path::absolute(data).unwrap_or_else(|_| data.to_owned());
+    let credentials = demo::path(&data);
+    let (credentials, data) = (credentials.display(), data.display());
     let program =
         std::env::current_exe().map_or_else(|_| "domicile".to_owned(), |path| path.display().to_string());
-    println!("  demo credentials in {}", credentials.display());
-    println!();
-    println!("A first object, about a patient in China. Paste these lines into another terminal:");
-    println!();
-    println!(
-        "export AWS_SHARED_CREDENTIALS_FILE='{}' AWS_ENDPOINT_URL={endpoint} AWS_REGION=us-east-1; \
-         aws s3 mb s3://clinic && echo 'blood group: 0' | aws s3api put-object --bucket clinic --key record.txt \
-         --body /dev/stdin --tagging 'data-class=personal.health&subject-country=CN'",
-        credentials.display()
+    // AWS CLI takes the body of `put-object` from a plain file only, not from a pipe.
+    text += &format!(
+        "  demo credentials in {credentials}\n\n\
+         A first object, about a patient in China. Paste these lines into another terminal:\n\n\
+         export AWS_SHARED_CREDENTIALS_FILE='{credentials}' AWS_ENDPOINT_URL={endpoint} AWS_REGION=us-east-1; \
+         echo 'blood group: 0' > /tmp/record.txt; aws s3 mb s3://clinic && aws s3api put-object --bucket clinic \
+         --key record.txt --body /tmp/record.txt --tagging 'data-class=personal.health&subject-country=CN'\n\
+         aws s3 cp s3://clinic/record.txt -\n\
+         '{program}' where s3://clinic/record.txt --data '{data}'\n\n"
     );
-    println!("aws s3 cp s3://clinic/record.txt -");
-    println!("'{program}' where s3://clinic/record.txt --data '{}'", data.display());
-    println!();
+    text
 }
 
 impl LogFormat {

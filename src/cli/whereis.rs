@@ -9,6 +9,7 @@ use super::target::Target;
 use super::{CommandError, Format, print_json};
 use crate::catalogue::sqlite::SqliteCatalogue;
 use crate::catalogue::{Catalogue, HistoryLine, Placement};
+use crate::clock::iso8601;
 use crate::config::Config;
 use crate::names::{BucketName, ObjectKey};
 
@@ -21,6 +22,7 @@ pub struct Where {
     object: String,
     #[command(flatten)]
     target: Target,
+    /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
@@ -109,7 +111,7 @@ impl Answer {
             policy: placement.policy,
             size: placement.size,
             etag: placement.etag,
-            placed_at: time(placement.placed_at),
+            placed_at: iso8601(placement.placed_at),
             history: history.into_iter().map(Line::new).collect(),
         }
     }
@@ -149,18 +151,11 @@ impl Answer {
     }
 }
 
-fn time(ms: u64) -> String {
-    i64::try_from(ms)
-        .ok()
-        .and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok())
-        .map_or_else(String::new, |at| at.to_string())
-}
-
 impl Line {
     fn new(line: HistoryLine) -> Line {
         let HistoryLine { receipt, entry } = line;
         Line {
-            time: time(entry.time),
+            time: iso8601(entry.time),
             event: entry.event.word().to_owned(),
             from: entry.from.iter().map(|place| format!("{} ({})", place.location, place.country)).collect(),
             to: entry.to.iter().map(|place| format!("{} ({})", place.location, place.country)).collect(),

@@ -1,5 +1,6 @@
 //! Sends each operation to its verb in `placement`.
 
+use std::future::ready;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -29,7 +30,7 @@ impl Dispatch {
 impl Service<(Call, Body)> for Dispatch {
     type Response = Response<Body>;
     type Error = Failure;
-    type Future = BoxFuture<'static, Result<Response<Body>, Failure>>;
+    type Future = Answer;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Failure>> {
         Poll::Ready(Ok(()))
@@ -38,48 +39,56 @@ impl Service<(Call, Body)> for Dispatch {
     fn call(&mut self, (call, body): (Call, Body)) -> Self::Future {
         let gateway = self.gateway.clone();
         let access = call.target.operation.access();
-        let answer = answer(gateway, call, body);
+        let answer = answer(gateway.clone(), call, body);
         if access.is_read_only() {
-            return Box::pin(answer);
+            return answer;
         }
         // A write runs to its end even when the client goes away in the middle: what a location has taken is
         // recorded, or undone.
-        let task = tokio::spawn(answer);
+        let task = tokio::spawn(async move {
+            let _write = gateway.writes.begin();
+            answer.await
+        });
         Box::pin(async move { task.await.unwrap_or_else(|error| Err(Failure::internal(error))) })
     }
 }
 
-async fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+type Answer = BoxFuture<'static, Result<Response<Body>, Failure>>;
+
+/// Each verb in a box of its own: in one future for all of them a read would be moved about as the largest of them.
+fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
     use Operation as Op;
-    if !call.target.operation.access().is_read_only() {
-        gateway.require_log()?;
+    if !call.target.operation.access().is_read_only()
+        && let Err(failure) = gateway.require_log()
+    {
+        return Box::pin(ready(Err(failure)));
     }
     match call.target.operation {
-        Op::ListBuckets => buckets::list(gateway, call).await,
-        Op::CreateBucket => buckets::create(gateway, call, body).await,
-        Op::HeadBucket => buckets::head(gateway, call).await,
-        Op::DeleteBucket => buckets::delete(gateway, call).await,
-        Op::GetBucketLocation => buckets::location(gateway, call).await,
-        Op::GetBucketVersioning => buckets::versioning(gateway, call).await,
-        Op::ListObjects | Op::ListObjectsV2 => list::objects(gateway, call).await,
-        Op::ListMultipartUploads => list::uploads(gateway, call).await,
-        Op::DeleteObjects => delete::delete_objects(gateway, call, body).await,
-        Op::PutObject => put::put_object(gateway, call, body).await,
+        Op::ListBuckets => Box::pin(buckets::list(gateway, call)),
+        Op::CreateBucket => Box::pin(buckets::create(gateway, call, body)),
+        Op::HeadBucket => Box::pin(buckets::head(gateway, call)),
+        Op::DeleteBucket => Box::pin(buckets::delete(gateway, call)),
+        Op::GetBucketLocation => Box::pin(buckets::location(gateway, call)),
+        Op::GetBucketVersioning => Box::pin(buckets::versioning(gateway, call)),
+        Op::ListObjects | Op::ListObjectsV2 => Box::pin(list::objects(gateway, call)),
+        Op::ListMultipartUploads => Box::pin(list::uploads(gateway, call)),
+        Op::DeleteObjects => Box::pin(delete::delete_objects(gateway, call, body)),
+        Op::PutObject => Box::pin(put::put_object(gateway, call, body)),
         Op::GetObject | Op::HeadObject | Op::GetObjectAttributes | Op::GetObjectTagging => {
-            get::read_object(gateway, call).await
+            Box::pin(get::read_object(gateway, call))
         }
-        Op::DeleteObject => delete::delete_object(gateway, call).await,
-        Op::CopyObject => copy::copy_object(gateway, call).await,
-        Op::CreateMultipartUpload => multipart::create(gateway, call).await,
-        Op::UploadPart => multipart::upload_part(gateway, call, body).await,
-        Op::UploadPartCopy => multipart::upload_part_copy(gateway, call).await,
-        Op::CompleteMultipartUpload => multipart::complete(gateway, call, body).await,
-        Op::AbortMultipartUpload => multipart::abort(gateway, call).await,
-        Op::ListParts => multipart::list_parts(gateway, call).await,
-        other => Err(S3Error::new(
-            Code::NotImplemented,
-            format!("{} is not implemented by this gateway; docs/operations.md says why.", other.name()),
-        )
-        .into()),
+        Op::DeleteObject => Box::pin(delete::delete_object(gateway, call)),
+        Op::CopyObject => Box::pin(copy::copy_object(gateway, call)),
+        Op::CreateMultipartUpload => Box::pin(multipart::create(gateway, call)),
+        Op::UploadPart => Box::pin(multipart::upload_part(gateway, call, body)),
+        Op::UploadPartCopy => Box::pin(multipart::upload_part_copy(gateway, call)),
+        Op::CompleteMultipartUpload => Box::pin(multipart::complete(gateway, call, body)),
+        Op::AbortMultipartUpload => Box::pin(multipart::abort(gateway, call)),
+        Op::ListParts => Box::pin(multipart::list_parts(gateway, call)),
+        other => {
+            let message = "is not implemented by this gateway; docs/operations.md says why.";
+            let error = S3Error::new(Code::NotImplemented, format!("{} {message}", other.name()));
+            Box::pin(ready(Err(error.into())))
+        }
     }
 }

@@ -14,6 +14,7 @@ use crate::s3::listing::ListError;
 use crate::s3::operation::OpError;
 use crate::s3::payload::PayloadError;
 use crate::s3::sigv4::SigError;
+use crate::s3::tagging::TaggingError;
 use crate::s3::token::TokenError;
 use crate::s3::xml::{AnswerError, XmlError};
 
@@ -83,7 +84,9 @@ impl fmt::Display for Failure {
 
 impl From<S3Error> for Failure {
     fn from(error: S3Error) -> Self {
-        let blame = if error.status().is_server_error() { Blame::Gateway } else { Blame::Client };
+        // 501 is a server error by its number only: what the client asked for is not there to be had.
+        let ours = error.status().is_server_error() && error.code != Code::NotImplemented;
+        let blame = if ours { Blame::Gateway } else { Blame::Client };
         Failure { error: Box::new(error), blame, cause: None }
     }
 }
@@ -97,7 +100,17 @@ macro_rules! client_errors {
         }
     )*};
 }
-client_errors!(SigError, OpError, PayloadError, ChecksumError, XmlError, AnswerError, ListError, TokenError);
+client_errors!(
+    SigError,
+    OpError,
+    PayloadError,
+    ChecksumError,
+    XmlError,
+    TaggingError,
+    AnswerError,
+    ListError,
+    TokenError
+);
 
 impl From<LabelError> for Failure {
     fn from(error: LabelError) -> Self {
@@ -129,6 +142,10 @@ impl From<CollectError> for Failure {
 
 impl From<CatalogueError> for Failure {
     fn from(error: CatalogueError) -> Self {
+        if matches!(error, CatalogueError::RemovalUnderWay) {
+            let message = "An older copy of this object is just being removed from where the new one would go. Try again.";
+            return Failure::unavailable(Blame::Location, message, error);
+        }
         Failure::unavailable(
             Blame::Gateway,
             "The placement catalogue does not answer. Nothing was acknowledged; try again.",

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::{HeaderMap, Request, Response};
 use tokio::sync::Semaphore;
 use tower::{Layer, Service};
 
@@ -20,6 +20,7 @@ pub struct LimitLayer {
     slots: Arc<Semaphore>,
     total: Duration,
     idle: Duration,
+    header_bytes: usize,
 }
 
 impl LimitLayer {
@@ -28,6 +29,7 @@ impl LimitLayer {
             slots: Arc::new(Semaphore::new(config.max_concurrent_requests)),
             total: Duration::from_secs(config.total_timeout_seconds),
             idle: config.idle_timeout(),
+            header_bytes: config.max_header_bytes,
         }
     }
 }
@@ -66,6 +68,12 @@ where
                 "The gateway serves as many requests as it may at once. Try again.",
             ))));
         };
+        if header_bytes(request.headers()) > self.layer.header_bytes {
+            return Box::pin(std::future::ready(Err(Failure::client(
+                Code::RequestHeaderSectionTooLarge,
+                "The request's headers are longer than the gateway takes.",
+            ))));
+        }
         let idle = self.layer.idle;
         let total = self.layer.total;
         let answer = self.inner.call(request.map(|body| Body::new(IdleBody::new(body, idle))));
@@ -80,6 +88,11 @@ where
             Ok(response.map(|body| Body::new(Slotted { body, _slot: slot })))
         })
     }
+}
+
+/// Names and values. The server's own limit is on its buffer, which takes up to twice as much as it should.
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
 }
 
 /// A response body that gives its slot back when it ends.

@@ -7,6 +7,7 @@ pub mod call;
 pub mod dispatch;
 pub mod failure;
 pub mod limit;
+pub mod linger;
 pub mod metrics;
 pub mod name;
 pub mod rescue;
@@ -14,8 +15,11 @@ pub mod server;
 pub mod stack;
 pub mod stage;
 pub mod start;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod timeouts;
 pub mod trace;
+pub mod writes;
 
 use std::sync::Arc;
 
@@ -40,6 +44,7 @@ use crate::s3::token::Tokens;
 use self::apps::Apps;
 use self::failure::{Blame, Failure};
 use self::metrics::{LocationLabels, Metrics};
+use self::writes::Writes;
 
 /// Bodies whose first window is being held at the same time; the rest wait.
 const WINDOWS: usize = 128;
@@ -63,6 +68,7 @@ pub struct Gateway {
     pub tokens: Tokens,
     pub key_locks: Arc<KeyLocks>,
     pub live_intents: Arc<LiveIntents>,
+    pub writes: Writes,
     pub log: watch::Receiver<Status>,
     windows: Arc<Semaphore>,
 }

@@ -1,8 +1,9 @@
-//! Names the operation, the bucket and the key, from a verified request.
+//! Names the operation, the bucket and the key, from a verified request; and refuses what could be read in two ways, or
+//! would have a location do what no policy has seen.
 
 use std::sync::Arc;
 
-use http::Request;
+use http::{HeaderMap, HeaderName, Request, header};
 
 use super::Gateway;
 use super::call::{Named, Verified};
@@ -10,7 +11,8 @@ use super::failure::Failure;
 use super::stage::Stage;
 use super::trace::OperationName;
 use crate::body::Body;
-use crate::s3::operation;
+use crate::s3::error::{Code, S3Error};
+use crate::s3::operation::{self, ParsedQuery};
 
 pub struct NameOperation {
     gateway: Arc<Gateway>,
@@ -29,9 +31,106 @@ impl Stage<Verified<Request<Body>>> for NameOperation {
         let Verified { identity, inner } = request;
         let (parts, body) = inner.into_parts();
         let target = operation::parse(&parts.method, &parts.uri, &parts.headers, &self.gateway.hosts)?;
+        refuse_repeated(&parts.headers)?;
+        refuse_past_policies(&parts.headers, &target.query)?;
         if let Some(name) = parts.extensions.get::<OperationName>() {
             name.set(target.operation.name());
         }
         Ok(Named { identity, target, parts, body })
+    }
+}
+
+/// A header that comes twice could be read as its first value here and as its last one at a location. User metadata
+/// decides nothing, and S3 joins it; lists of attributes may come in pieces.
+fn refuse_repeated(headers: &HeaderMap) -> Result<(), S3Error> {
+    let matters = |name: &HeaderName| {
+        let amz = name.as_str().starts_with("x-amz-")
+            && !name.as_str().starts_with("x-amz-meta-")
+            && !name.as_str().ends_with("object-attributes");
+        amz || *name == header::CONTENT_TYPE
+    };
+    match headers.keys().find(|name| matters(name) && headers.get_all(*name).iter().nth(1).is_some()) {
+        None => Ok(()),
+        Some(_) => {
+            Err(S3Error::new(Code::InvalidArgument, "A header that may come once was sent more than once."))
+        }
+    }
+}
+
+/// A grant at a location would hand out the object past the rules about readers, and a lock would keep a copy where
+/// the rules may not want it any longer. Presigned URLs can carry both in the query.
+fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), S3Error> {
+    let in_headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?")));
+    for (name, value) in in_headers.chain(query.iter()) {
+        let is = |start: &str| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
+        // These two give nobody anything that the owner of the location does not have.
+        let grants = is("x-amz-grant-")
+            || (is("x-amz-acl") && !matches!(value, "private" | "bucket-owner-full-control"));
+        let locks = is("x-amz-object-lock-")
+            || (is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false"));
+        let message = if grants {
+            "Grants to others (x-amz-acl, x-amz-grant-*) are not implemented by this gateway: who may read is for its \
+             apps and policies to say."
+        } else if locks {
+            "Object locks are not implemented by this gateway: a locked copy could not be removed when its placement \
+             changes."
+        } else {
+            continue;
+        };
+        return Err(S3Error::new(Code::NotImplemented, message));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    fn refused(headers: &HeaderMap, query: &str) -> Option<Code> {
+        let query = ParsedQuery::parse(query).unwrap();
+        let checked = refuse_repeated(headers).and_then(|()| refuse_past_policies(headers, &query));
+        checked.err().map(|error| error.code)
+    }
+
+    #[test]
+    fn what_decides_may_come_once() {
+        for name in ["x-amz-tagging", "x-amz-copy-source", "x-amz-copy-source-range", "content-type"] {
+            assert_eq!(refused(&headers(&[(name, "a")]), ""), None);
+            assert_eq!(
+                refused(&headers(&[(name, "a"), (name, "b")]), ""),
+                Some(Code::InvalidArgument),
+                "{name}"
+            );
+        }
+        for name in ["x-amz-meta-a", "x-amz-object-attributes", "accept"] {
+            assert_eq!(refused(&headers(&[(name, "a"), (name, "b")]), ""), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_granted_or_locked_at_a_location() {
+        let refusals = [
+            ("x-amz-acl", "public-read"),
+            ("x-amz-grant-read", "id=1"),
+            ("x-amz-object-lock-mode", "COMPLIANCE"),
+            ("x-amz-bucket-object-lock-enabled", "true"),
+        ];
+        for (name, value) in refusals {
+            assert_eq!(refused(&headers(&[(name, value)]), ""), Some(Code::NotImplemented), "{name}");
+            let query = format!("X-Amz-{}={value}", &name["x-amz-".len()..]);
+            assert_eq!(refused(&HeaderMap::new(), &query), Some(Code::NotImplemented), "{query}");
+        }
+        let harmless = [("x-amz-acl", "private"), ("x-amz-acl", "bucket-owner-full-control")];
+        for (name, value) in harmless {
+            assert_eq!(refused(&headers(&[(name, value)]), ""), None);
+        }
     }
 }

@@ -12,9 +12,11 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 use tower::util::BoxCloneSyncService;
 
+use super::linger::lingering;
 use super::timeouts::TimedIo;
 use crate::body::Body;
 use crate::config;
@@ -42,7 +44,13 @@ pub struct ConnectionLimits {
     pub idle_timeout: Duration,
     pub max_header_bytes: usize,
     pub shutdown_timeout: Duration,
+    /// Connections at once; more wait in the listener's queue. Each holds a file descriptor, and catalogue and locations
+    /// need some too.
+    pub max_connections: usize,
 }
+
+/// Connections for each request that may be served at once: between requests, clients keep theirs open.
+const CONNECTIONS_PER_REQUEST: usize = 4;
 
 impl ConnectionLimits {
     pub fn of(config: &config::Gateway) -> Self {
@@ -51,6 +59,7 @@ impl ConnectionLimits {
             idle_timeout: config.idle_timeout(),
             max_header_bytes: config.max_header_bytes,
             shutdown_timeout: Duration::from_secs(config.shutdown_timeout_seconds),
+            max_connections: config.max_concurrent_requests.saturating_mul(CONNECTIONS_PER_REQUEST),
         }
     }
 }
@@ -83,10 +92,16 @@ impl Server {
     pub async fn run(self, front: Front, stop: impl Future<Output = ()>) {
         let Server { listener, tls, limits } = self;
         let graceful = Arc::new(GracefulShutdown::new());
+        let slots = Arc::new(Semaphore::new(limits.max_connections.min(Semaphore::MAX_PERMITS)));
         tokio::pin!(stop);
         loop {
-            let accepted = tokio::select! {
-                accepted = listener.accept() => accepted,
+            let next = async {
+                // The semaphore is never closed.
+                let slot = slots.clone().acquire_owned().await.ok();
+                (slot, listener.accept().await)
+            };
+            let (slot, accepted) = tokio::select! {
+                next = next => next,
                 () = &mut stop => break,
             };
             match accepted {
@@ -95,7 +110,10 @@ impl Server {
                     let connection =
                         Connection { front: front.clone(), peer: Peer(peer), limits: limits.clone() };
                     let tls = tls.clone();
-                    tokio::spawn(async move { connection.run(stream, tls, watcher).await });
+                    tokio::spawn(async move {
+                        let _slot = slot;
+                        connection.run(stream, tls, watcher).await;
+                    });
                 }
                 Err(error) => {
                     // Out of file descriptors, for example: wait instead of spinning.
@@ -169,7 +187,7 @@ impl Connection {
     {
         let Connection { front, peer, limits } = self;
         let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-            let mut request = request.map(Body::from);
+            let mut request = lingering(request);
             request.extensions_mut().insert(peer);
             tower::ServiceExt::oneshot(front.clone(), request)
         });
@@ -179,6 +197,11 @@ impl Connection {
             tracing::debug!(%error, "a connection ended early");
         }
     }
+}
+
+/// Whether certificate and key can be read and fit each other.
+pub fn check_tls(tls: &config::Tls) -> Result<(), ServerError> {
+    acceptor(tls).map(drop)
 }
 
 fn acceptor(tls: &config::Tls) -> Result<TlsAcceptor, ServerError> {
@@ -201,4 +224,60 @@ fn acceptor(tls: &config::Tls) -> Result<TlsAcceptor, ServerError> {
         .map_err(|error| fail("certificate", &tls.certificate, error.to_string()))?;
     server.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    async fn ask(stream: &mut TcpStream) {
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: gateway\r\n\r\n").await.unwrap();
+    }
+
+    async fn hear(stream: &mut TcpStream) {
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 200"));
+    }
+
+    #[tokio::test]
+    async fn a_connection_beyond_the_limit_waits_until_another_one_ends() {
+        let config = config::Gateway::default();
+        let limits = ConnectionLimits { max_connections: 1, ..ConnectionLimits::of(&config) };
+        let server = Server::bind(SocketAddr::from(([127, 0, 0, 1], 0)), None, limits).await.unwrap();
+        let address = server.address().unwrap();
+        let peers = Arc::new(Mutex::new(Vec::new()));
+        let seen = peers.clone();
+        let front = Front::new(tower::service_fn(move |request: http::Request<Body>| {
+            seen.lock().unwrap().push(request.extensions().get::<Peer>().unwrap().0);
+            async { Ok(http::Response::new(Body::empty())) }
+        }));
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(server.run(front, async { drop(stopped.await) }));
+
+        let mut first = TcpStream::connect(address).await.unwrap();
+        ask(&mut first).await;
+        hear(&mut first).await;
+        let mut second = TcpStream::connect(address).await.unwrap();
+        ask(&mut second).await;
+        for _ in 0..20 {
+            ask(&mut first).await;
+            hear(&mut first).await;
+        }
+        let one = first.local_addr().unwrap();
+        drop(first);
+        hear(&mut second).await;
+        let peers = peers.lock().unwrap().clone();
+        assert_eq!(peers.len(), 22);
+        assert!(peers.iter().take(21).all(|peer| *peer == one), "the second was served beside the first");
+        drop((second, stop));
+        serving.await.unwrap();
+    }
 }

@@ -13,10 +13,10 @@ use super::metrics::Metrics;
 use super::{Gateway, WINDOWS};
 use crate::body::BoxError;
 use crate::catalogue::sqlite::{SqliteCatalogue, SqliteOptions};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::geo::Geo;
 use crate::label::sources::Labeller;
-use crate::locations::registry::{self, Locations};
+use crate::locations::registry::{self, Locations, OpenError};
 use crate::log::tiles::{Publisher, PublisherHandle};
 use crate::placement::{residue, settle};
 use crate::policy::{Engine, PackSource};
@@ -40,12 +40,20 @@ pub struct Running {
 impl Running {
     /// Opens everything, settles what a crash left open, and starts the background work.
     pub async fn start(config: Config) -> Result<Running, BoxError> {
+        Running::start_with(config, Locations::open).await
+    }
+
+    /// [`Running::start`], with locations that `open` opens.
+    pub(super) async fn start_with(
+        config: Config,
+        open: impl FnOnce(&[config::Location]) -> Result<Locations, OpenError>,
+    ) -> Result<Running, BoxError> {
         let apps = Apps::new(&config.apps)?;
         let labeller = Labeller::new(&config.label)?;
         let geo = Geo::open(&config.geo, &config.gateway.trusted_proxies)?;
         let engine = engine(&config)?;
         let catalogue = Arc::new(SqliteCatalogue::open(SqliteOptions::of(&config))?);
-        let locations = Locations::open(&config.locations)?;
+        let locations = open(&config.locations)?;
         let publisher =
             Publisher::open(&log_folder(&config.data), catalogue.clone(), catalogue.keys().clone())?.spawn();
         let mut regions = BTreeSet::from([config.gateway.region.clone()]);
@@ -64,6 +72,7 @@ impl Running {
             locations,
             key_locks: Arc::default(),
             live_intents: Arc::default(),
+            writes: Default::default(),
             log: publisher.status(),
             windows: Arc::new(Semaphore::new(WINDOWS)),
             config,
@@ -77,8 +86,15 @@ impl Running {
         Ok(Running { gateway, publisher, stop, sweeper })
     }
 
-    /// Ends the background work, and publishes what is left to publish.
+    /// Lets the writes of clients that went away come to their end, ends the background work, and publishes what is
+    /// left to publish.
     pub async fn stop(self) {
+        let patience = Duration::from_secs(self.gateway.config.gateway.shutdown_timeout_seconds);
+        if tokio::time::timeout(patience, self.gateway.writes.finished()).await.is_err() {
+            tracing::warn!(
+                "writes were still under way when the shutdown timeout ended; the next start settles them"
+            );
+        }
         let _ = self.stop.send(true);
         if let Err(error) = self.sweeper.await {
             tracing::error!(%error, "the background sweep ended badly");
@@ -104,6 +120,10 @@ pub fn check(config: &Config) -> Result<(), BoxError> {
     Labeller::new(&config.label)?;
     Geo::open(&config.geo, &config.gateway.trusted_proxies)?;
     engine(config)?;
+    registry::check(&config.locations)?;
+    if let Some(tls) = &config.gateway.tls {
+        super::server::check_tls(tls)?;
+    }
     Ok(())
 }
 

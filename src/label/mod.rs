@@ -12,8 +12,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 pub use class::{ClassSet, DataClass};
-pub use scanner::{Finding, Findings, Scanner};
-pub use sources::{Facts, LabelError, Labeller, parse_tagging_header};
+pub use scanner::Scanner;
+pub use sources::LabelError;
 
 use crate::names::{Country, CountrySet};
 

@@ -1,91 +1,182 @@
 //! The content scanner: a stream of bytes in, findings out.
 //!
-//! It copies the stream into blocks at fixed offsets, so that the answer does not depend on how the stream was cut.
-//! In each block a fast pass finds marks (runs of digits, `@`); only there the detectors look. Time is linear in
-//! the input, memory constant. It does not decompress, and it reads UTF-8 and what shares its ASCII half: UTF-16 and
-//! containers are not looked into.
+//! A fast pass finds marks (runs of digits, `@`) in words of 64 bytes at fixed offsets of the stream; only there the
+//! detectors look, and only so far around. So the answer does not depend on how the stream was cut. Long pieces are looked at
+//! where they are; short ones, and what lies about the ends of long ones, are put together in a small buffer. Time is
+//! linear in the input, memory constant. It does not decompress, and containers are not looked into.
 
+mod bits;
+mod utf16;
+
+use std::cell::OnceCell;
 use std::fmt;
 use std::ops::Range;
 
+use bits::{capitals_from, digits_from};
+use utf16::Utf16;
+
 use super::detectors::context::Header;
-use super::detectors::{AFTER, BEFORE, cn_resident_id, email, iban, payment_card};
+use super::detectors::{AFTER, BEFORE, Distinct, cn_resident_id, email, iban, payment_card};
 use super::{DataClass, Evidence, Label, Labels, Source};
 
 /// Scans one stream.
+#[derive(Default)]
 pub struct Scanner {
-    /// [`BEFORE`] bytes that were looked at already (none in the first block), then bytes to look at.
-    buffer: Vec<u8>,
-    /// Where the bytes to look at start.
-    fresh: usize,
-    detectors: Detectors,
+    /// The bytes as they are: UTF-8, and what shares its ASCII half.
+    plain: Stream,
+    /// The same bytes read as UTF-16, when they begin with its mark. Not instead of the others: two bytes
+    /// must not be enough to hide what follows.
+    wide: Utf16,
+    /// What was answered since the last bytes came in.
+    so_far: OnceCell<Findings>,
 }
 
 impl Scanner {
-    /// How many bytes are looked at in one go.
-    const BLOCK: usize = 16 * 1024;
-    const CAPACITY: usize = BEFORE + Self::BLOCK + AFTER;
-
     pub fn new() -> Self {
-        Scanner { buffer: Vec::with_capacity(Self::CAPACITY), fresh: 0, detectors: Detectors::default() }
+        Scanner::default()
     }
 
     /// Takes the next bytes of the stream, as many as there are.
-    pub fn feed(&mut self, mut chunk: &[u8]) {
-        while !chunk.is_empty() {
-            let room = Self::CAPACITY - self.buffer.len();
-            let (now, later) = chunk.split_at(room.min(chunk.len()));
-            self.buffer.extend_from_slice(now);
-            chunk = later;
-            if self.buffer.len() == Self::CAPACITY {
-                self.look_at_block();
-            }
-        }
+    pub fn feed(&mut self, chunk: &[u8]) {
+        self.so_far.take();
+        self.plain.feed(chunk);
+        self.wide.feed(chunk);
     }
 
-    /// What [`Scanner::finish`] would answer if the stream ended here. Costs a scan of up to one block: for one
-    /// decision, not for every chunk.
+    /// What [`Scanner::finish`] would answer if the stream ended here. Costs a look at up to 8 KiB, and
+    /// nothing more when [`Scanner::finish`] follows: for one decision, not for every chunk.
     ///
     /// A later answer can lack a finding of an earlier one: two card numbers among three numbers are evidence, two among
-    /// a thousand are chance.
+    /// a thousand are chance. Who decides twice adds the labels of both answers.
     pub fn findings_so_far(&self) -> Findings {
-        let mut detectors = self.detectors.clone();
-        detectors.look(&self.buffer, self.fresh..self.buffer.len());
-        detectors.findings()
+        let look = || self.plain.clone_detectors_at_end().findings().and(self.wide.findings_so_far());
+        self.so_far.get_or_init(look).clone()
     }
 
-    /// Like [`Scanner::findings_so_far`] without the last block: cheap enough for every chunk of a long stream.
+    /// Like [`Scanner::findings_so_far`] without the bytes that wait for company: cheap enough for every chunk of a long
+    /// stream.
     pub fn settled_findings(&self) -> Findings {
-        self.detectors.findings()
+        self.plain.detectors.findings().and(self.wide.settled_findings())
     }
 
     /// The stream has ended.
-    pub fn finish(mut self) -> Findings {
-        let end = self.buffer.len();
-        self.detectors.look(&self.buffer, self.fresh..end);
-        self.detectors.findings()
-    }
-
-    fn look_at_block(&mut self) {
-        let end = Self::CAPACITY - AFTER;
-        self.detectors.look(&self.buffer, self.fresh..end);
-        self.buffer.copy_within(end - BEFORE.., 0);
-        self.buffer.truncate(BEFORE + AFTER);
-        self.fresh = BEFORE;
-    }
-}
-
-impl Default for Scanner {
-    fn default() -> Self {
-        Scanner::new()
+    pub fn finish(self) -> Findings {
+        match self.so_far.into_inner() {
+            Some(findings) => findings,
+            None => self.plain.finish().and(self.wide.finish()),
+        }
     }
 }
 
 /// Content is nobody's business: it says how much is there, not what.
 impl fmt::Debug for Scanner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Scanner({} bytes pending)", self.buffer.len() - self.fresh)
+        write!(f, "Scanner({} bytes pending)", self.plain.held.len() - self.plain.fresh)
     }
+}
+
+/// One reading of a stream.
+#[derive(Default)]
+struct Stream {
+    /// Up to [`BEFORE`] bytes that were looked at already, then bytes to look at. Fewer than [`Stream::CAPACITY`]
+    /// between two calls.
+    held: Vec<u8>,
+    /// Where the bytes to look at start: a multiple of [`WORD`] from the stream's start.
+    fresh: usize,
+    detectors: Detectors,
+}
+
+/// How many bytes the fast pass judges at once.
+const WORD: usize = 64;
+
+impl Stream {
+    /// How many bytes are held at most. The column names are read from as many at the start of the stream.
+    const CAPACITY: usize = 8 * 1024;
+    /// How many bytes of a long piece are looked at in one go: all families find them in the first cache.
+    const BLOCK: usize = 16 * 1024;
+
+    fn feed(&mut self, mut chunk: &[u8]) {
+        if self.detectors.header.is_none() {
+            match chunk.get(..Self::CAPACITY) {
+                Some(start) if self.held.is_empty() => self.detectors.read_header(start),
+                _ => {
+                    chunk = self.hold(chunk);
+                    if self.held.len() < Self::CAPACITY {
+                        return;
+                    }
+                    self.detectors.read_header(&self.held);
+                }
+            }
+        }
+        if chunk.len() >= Self::CAPACITY {
+            return self.look_in_place(chunk);
+        }
+        loop {
+            chunk = self.hold(chunk);
+            if self.held.len() < Self::CAPACITY {
+                return;
+            }
+            self.look_at_held();
+        }
+    }
+
+    /// Copies what there is room for, and answers the rest.
+    fn hold<'a>(&mut self, chunk: &'a [u8]) -> &'a [u8] {
+        let room = Self::CAPACITY - self.held.len();
+        let (now, later) = chunk.split_at(room.min(chunk.len()));
+        // A small object gets a small buffer; one that grows gets all of it at once.
+        if !self.held.is_empty() && self.held.len() + now.len() > self.held.capacity() {
+            self.held.reserve_exact(room);
+        }
+        self.held.extend_from_slice(now);
+        later
+    }
+
+    /// Looks at what has [`AFTER`] bytes after it.
+    fn look_at_held(&mut self) {
+        let end = self.fresh + whole_words(self.held.len().saturating_sub(self.fresh + AFTER));
+        self.detectors.look(&self.held, self.fresh..end);
+        let known = end.saturating_sub(BEFORE);
+        self.held.drain(..known);
+        self.fresh = end - known;
+    }
+
+    /// Looks at a long piece without copying it, but for its ends.
+    fn look_in_place(&mut self, chunk: &[u8]) {
+        let mut start = 0;
+        if !self.held.is_empty() {
+            self.look_at_held();
+            // From `start` on, the piece itself has all that may be looked at before a mark.
+            let pending = self.held.len() - self.fresh;
+            start = (pending + BEFORE).next_multiple_of(WORD) - pending;
+            let end = self.held.len() + start;
+            self.held.extend_from_slice(chunk.get(..start + AFTER).unwrap_or(chunk));
+            self.detectors.look(&self.held, self.fresh..end);
+        }
+        let end = start + whole_words(chunk.len().saturating_sub(start + AFTER));
+        for block in (start..end).step_by(Self::BLOCK) {
+            self.detectors.look(chunk, block..end.min(block + Self::BLOCK));
+        }
+        self.held.clear();
+        self.held.extend_from_slice(chunk.get(end - BEFORE..).unwrap_or_default());
+        self.fresh = BEFORE;
+    }
+
+    /// What the detectors would have counted if the stream ended here.
+    fn clone_detectors_at_end(&self) -> Detectors {
+        let mut detectors = self.detectors.clone();
+        detectors.look_at_end(&self.held, self.fresh);
+        detectors
+    }
+
+    fn finish(mut self) -> Findings {
+        self.detectors.look_at_end(&self.held, self.fresh);
+        self.detectors.findings()
+    }
+}
+
+fn whole_words(bytes: usize) -> usize {
+    bytes / WORD * WORD
 }
 
 /// What the detectors found.
@@ -103,12 +194,14 @@ pub struct Finding {
 }
 
 impl Findings {
-    pub fn iter(&self) -> impl Iterator<Item = &Finding> {
-        self.0.iter()
-    }
-
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// These and `others`.
+    fn and(mut self, others: Findings) -> Findings {
+        self.0.extend(others.0);
+        self
     }
 
     /// Adds the labels with their evidence. How much was scanned is for the caller to say in
@@ -129,7 +222,7 @@ impl Findings {
 /// All families, and what they counted.
 #[derive(Clone, Default)]
 struct Detectors {
-    /// Read from the first block.
+    /// Read from the start of the stream.
     header: Option<Header>,
     cn_resident_id: cn_resident_id::Detector,
     payment_card: payment_card::Detector,
@@ -138,17 +231,22 @@ struct Detectors {
 }
 
 impl Detectors {
-    /// Fewest digits, in a word of 64 bytes and the next, for a closer look. Every resident id and card number has at
-    /// least 13; an IBAN of the countries that allow letters throughout could have fewer, and in practice has more.
-    const FEWEST_DIGITS: u32 = 7;
+    fn read_header(&mut self, start_of_stream: &[u8]) {
+        self.header = Some(Header::read(start_of_stream));
+    }
 
     /// Looks at the marks in `range`; around them, at all of `text`.
     fn look(&mut self, text: &[u8], range: Range<usize>) {
-        if self.header.is_none() && !text.is_empty() {
-            self.header = Some(Header::read(text));
-        }
         self.look_at_signs(text, range.clone());
         self.look_at_digits(text, range);
+    }
+
+    /// Looks at the last bytes of a stream, from `fresh` on.
+    fn look_at_end(&mut self, text: &[u8], fresh: usize) {
+        if self.header.is_none() {
+            self.read_header(text);
+        }
+        self.look(text, fresh..text.len());
     }
 
     fn look_at_signs(&mut self, text: &[u8], range: Range<usize>) {
@@ -162,15 +260,16 @@ impl Detectors {
     }
 
     fn look_at_digits(&mut self, text: &[u8], range: Range<usize>) {
-        let mut here = bits_from(text, range.start, digit_bits);
+        let mut here = digits_from(text, range.start);
         let mut after_digit =
             range.start.checked_sub(1).and_then(|at| text.get(at)).is_some_and(u8::is_ascii_digit);
-        for word in range.step_by(64) {
-            let next = bits_from(text, word + 64, digit_bits);
-            if here.count_ones() + next.count_ones() >= Self::FEWEST_DIGITS {
+        for word in range.step_by(WORD) {
+            let next = digits_from(text, word + WORD);
+            // Whatever is looked for starts with two digits.
+            let pairs = here & !(here << 1 | u64::from(after_digit)) & (here >> 1 | next << 63);
+            if pairs != 0 {
                 let digits = u128::from(next) << 64 | u128::from(here);
-                let starts = here & !(here << 1 | u64::from(after_digit));
-                let mut marks = starts & (long_or_grouped(digits) | after_capitals(text, word, digits));
+                let mut marks = pairs & (long_or_grouped(digits) | after_capitals(text, word));
                 while marks != 0 {
                     let offset = marks.trailing_zeros();
                     marks &= marks - 1;
@@ -189,7 +288,8 @@ impl Detectors {
     /// A run of digits that no digit precedes; runs of more than 64 may be cut short.
     fn look_at_run(&mut self, text: &[u8], start: usize, digits: usize) {
         if (13..=19).contains(&digits) {
-            let is_resident_id = self.cn_resident_id.look(text, start, digits);
+            let is_resident_id =
+                matches!(digits, 15 | 17 | 18) && self.cn_resident_id.look(text, start, digits);
             // What passes the stricter check is not counted as the other thing too.
             if !is_resident_id {
                 self.payment_card.look(text, start, digits);
@@ -210,7 +310,7 @@ impl Detectors {
 
         let none = Header::default();
         let header = self.header.as_ref().unwrap_or(&none);
-        let numbers = |distinct: &super::detectors::Distinct| distinct.describe("number", "numbers");
+        let numbers = |distinct: &Distinct| distinct.describe("number", "numbers");
         let in_china = || {
             let subject = "CN".parse().ok().map(Label::Subject);
             [Some(Label::Class(GOV_ID)), subject].into_iter().flatten().collect()
@@ -237,20 +337,25 @@ impl Detectors {
             });
         }
         if self.payment_card.is_evident(header) {
+            let payment_card::Detector { issued, published } = &self.payment_card;
             findings.push(Finding {
                 detector: "pci.pan",
                 labels: vec![Label::Class(PAYMENT)],
-                detail: format!(
-                    "{} of card issuers' ranges passing Luhn",
-                    numbers(&self.payment_card.0.distinct)
-                ),
+                detail: if issued.distinct.is_empty() {
+                    format!(
+                        "{} published for tests, where a card's would stand",
+                        numbers(&published.distinct)
+                    )
+                } else {
+                    format!("{} of card issuers' ranges passing Luhn", numbers(&issued.distinct))
+                },
             });
         }
         if self.iban.is_evident() {
             let subjects = self.iban.countries.iter().copied().map(Label::Subject);
             findings.push(Finding {
                 detector: "iso.iban",
-                labels: std::iter::once(Label::Class(ACCOUNT)).chain(subjects).collect(),
+                labels: [ACCOUNT, PERSONAL].into_iter().map(Label::Class).chain(subjects).collect(),
                 detail: format!(
                     "{} passing ISO 7064 MOD 97-10",
                     self.iban.tally.distinct.describe("account number", "account numbers")
@@ -258,28 +363,19 @@ impl Detectors {
             });
         }
         if self.email.is_evident(header) {
+            let email::Detector { addresses, examples } = &self.email;
             findings.push(Finding {
                 detector: "email",
                 labels: vec![Label::Class(PERSONAL)],
-                detail: self.email.0.distinct.describe("address", "addresses"),
+                detail: if addresses.distinct.is_empty() {
+                    let addresses = examples.distinct.describe("address", "addresses");
+                    format!("{addresses} at example domains, where a person's would stand")
+                } else {
+                    addresses.distinct.describe("address", "addresses")
+                },
             });
         }
         Findings(findings)
-    }
-}
-
-/// One bit for each of the 64 bytes from `start` on, as `class` sets them; bytes beyond the text count as zero bytes.
-fn bits_from(text: &[u8], start: usize, class: fn(&[u8; 64]) -> u64) -> u64 {
-    let rest = text.get(start..).unwrap_or_default();
-    match rest.first_chunk::<64>() {
-        Some(word) => class(word),
-        None => {
-            let mut word = [0; 64];
-            for (slot, byte) in word.iter_mut().zip(rest) {
-                *slot = *byte;
-            }
-            class(&word)
-        }
     }
 }
 
@@ -294,52 +390,11 @@ fn long_or_grouped(digits: u128) -> u64 {
     (thirteen | grouped) as u64
 }
 
-/// Of the digits that start a run: those of at least two that may follow two capitals. In the first two places, where the
-/// capitals are in the word before, it answers yes.
-fn after_capitals(text: &[u8], word: usize, digits: u128) -> u64 {
-    let capitals = bits_from(text, word, capital_bits);
-    (digits & digits >> 1) as u64 & (capitals << 1 | 1) & (capitals << 2 | 3)
-}
-
-/// Set where the byte is an ASCII digit: `byte ^ '0'` is at most 9 for digits alone.
-#[inline]
-fn digit_bits(word: &[u8; 64]) -> u64 {
-    lanes(word, |bytes| {
-        let value = bytes ^ (EACH * 0x30);
-        // Adding 0x76 carries into the top bit from 10 on; a byte's own top bit rules it out as well.
-        !(((value & !HIGH) + EACH * 0x76) | value)
-    })
-}
-
-/// Set where the byte is one of `A` to `Z`.
-#[inline]
-fn capital_bits(word: &[u8; 64]) -> u64 {
-    lanes(word, |bytes| {
-        let low = bytes & !HIGH;
-        let from_a = low + EACH * (0x80 - 0x41);
-        let beyond_z = low + EACH * (0x80 - 0x5b);
-        from_a & !beyond_z & !bytes
-    })
-}
-
-const EACH: u64 = 0x0101_0101_0101_0101;
-/// The top bit of each byte.
-const HIGH: u64 = 0x80 * EACH;
-
-/// Eight bytes at a time within a `u64`, without branches: `class` answers in the top bit of each byte.
-#[inline]
-fn lanes(word: &[u8; 64], class: impl Fn(u64) -> u64) -> u64 {
-    let mut bits = 0;
-    // Byte `b` of lane `l` goes to bit `l` of byte `b`...
-    for (lane, bytes) in word.as_chunks::<8>().0.iter().enumerate() {
-        bits |= (class(u64::from_le_bytes(*bytes)) & HIGH) >> (7 - lane);
-    }
-    // ...and from there to bit `b` of byte `l`: an 8 by 8 matrix of bits turned over its diagonal.
-    for (distance, mask) in [(7, 0x00aa_00aa_00aa_00aa), (14, 0x0000_cccc_0000_cccc), (28, 0xf0f0_f0f0)] {
-        let swap = (bits ^ (bits >> distance)) & mask;
-        bits ^= swap ^ (swap << distance);
-    }
-    bits
+/// Those bytes of a word that may follow two capitals. In the first two places, where the capitals are in the word
+/// before, it answers yes.
+fn after_capitals(text: &[u8], word: usize) -> u64 {
+    let capitals = capitals_from(text, word);
+    (capitals << 1 | 1) & (capitals << 2 | 3)
 }
 
 #[cfg(test)]

@@ -4,9 +4,6 @@
 //! an object unlabelled.
 
 mod rules;
-mod tagging;
-
-pub use tagging::parse_tagging_header;
 
 use rules::Rule;
 
@@ -17,6 +14,8 @@ use crate::names::{AppId, BucketName, Country, ObjectKey};
 
 /// The object tag that declares data classes.
 pub const CLASS_TAG: &str = "data-class";
+/// Another word for `non_personal` in that tag: what people call such data. No rule and no configuration knows it.
+const PUBLIC: &str = "public";
 /// The object tag that declares subject countries.
 pub const SUBJECT_TAG: &str = "subject-country";
 
@@ -24,7 +23,7 @@ pub const SUBJECT_TAG: &str = "subject-country";
 ///
 /// [`LabelError::Rule`], [`LabelError::RuleGlob`] and [`LabelError::RuleContentType`] are mistakes of the configuration.
 /// All others are mistakes of a request, for the client as `InvalidTag`; they quote its tags, so they belong in
-/// no log.
+/// no log. Mistakes of the header itself are [`crate::s3::tagging::TaggingError`].
 #[derive(Debug, thiserror::Error)]
 pub enum LabelError {
     #[error("tag {CLASS_TAG}: `{value}` is not a data class{}", did_you_mean(.near))]
@@ -36,16 +35,6 @@ pub enum LabelError {
     UnknownCountry { value: String, near: Vec<&'static str> },
     #[error("tag {0} names nothing: give it a value or leave it out")]
     EmptyTag(&'static str),
-    #[error("an object has at most {limit} tags; this request has {count}")]
-    TooManyTags { count: usize, limit: usize },
-    #[error("tag {0} of x-amz-tagging is not URL-encoded UTF-8")]
-    TagEncoding(usize),
-    #[error("tag {number} of x-amz-tagging: a key is 1 to 128 characters long; this one has {length}")]
-    TagKeyLength { number: usize, length: usize },
-    #[error("tag {number} of x-amz-tagging: a value is at most 256 characters long; this one has {length}")]
-    TagValueLength { number: usize, length: usize },
-    #[error("tag {0} of x-amz-tagging has the same key as one before it")]
-    TagTwice(usize),
     #[error("label rule `{0}` adds nothing: give it classes or subjects")]
     Rule(String),
     #[error("label rule `{rule}`: {source}")]
@@ -125,13 +114,22 @@ fn add_tag(labels: &mut Labels, key: &str, value: &str) -> Result<(), LabelError
     }
     for name in names {
         let label = if tag == CLASS_TAG { parse_class(name) } else { parse_country(name) }?;
-        labels.add(Evidence { source: Source::Tag, label, detail: format!("object tag {tag}") });
+        let detail = if tag == CLASS_TAG && name.eq_ignore_ascii_case(PUBLIC) {
+            format!("object tag {tag}, as {PUBLIC}")
+        } else {
+            format!("object tag {tag}")
+        };
+        labels.add(Evidence { source: Source::Tag, label, detail });
     }
     Ok(())
 }
 
 fn parse_class(text: &str) -> Result<Label, LabelError> {
+    const NON_PERSONAL: DataClass = DataClass::known("non_personal");
     let lower = text.to_ascii_lowercase();
+    if lower == PUBLIC {
+        return Ok(Label::Class(NON_PERSONAL));
+    }
     lower
         .parse::<DataClass>()
         .map(Label::Class)
@@ -148,10 +146,14 @@ fn parse_country(text: &str) -> Result<Label, LabelError> {
 
 const MOST_SUGGESTIONS: usize = 3;
 
-/// Classes of which the whole name, or its last part, is at most two edits away.
+/// Classes that other words for them suggest; otherwise those of which the whole name, or its last part, is at most two
+/// edits away.
 fn classes_near(text: &str) -> Vec<&'static str> {
     if text.len() > 64 {
         return Vec::new();
+    }
+    if let Some((_, classes)) = OTHER_WORDS.iter().find(|(words, _)| words.contains(&text)) {
+        return classes.to_vec();
     }
     let mut near: Vec<(usize, &str)> = CLASSES
         .iter()
@@ -164,6 +166,24 @@ fn classes_near(text: &str) -> Vec<&'static str> {
     near.sort_by_key(|(edits, _)| *edits);
     near.into_iter().take(MOST_SUGGESTIONS).map(|(_, class)| class).collect()
 }
+
+/// Words in use for what the taxonomy calls otherwise. They are no names of classes: most say less, or something else
+/// (how secret data is), and whoever wrote one must choose.
+const OTHER_WORDS: [(&[&str], &[&str]); 10] = [
+    (&["pii", "pi", "personal_data", "personal-data", "gdpr", "pipl"], &["personal"]),
+    (&["phi", "medical", "patient", "hipaa"], &["personal.health"]),
+    (&["ssn", "passport", "id_card", "national_id", "nid"], &["personal.gov_id"]),
+    (&["gps", "geolocation"], &["personal.location", "personal.location_precise"]),
+    (&["child", "children", "minor", "minors"], &["personal.child"]),
+    (&["pci", "pan", "card", "cardholder", "payment_card"], &["financial.payment"]),
+    (&["bank", "bank_account", "banking", "iban", "salary"], &["financial.personal"]),
+    (&["accounting", "invoice", "invoices"], &["business.accounting"]),
+    (
+        &["open", "opendata", "open_data", "anonymous", "anonymised", "anonymized", "unclassified", "none"],
+        &["non_personal"],
+    ),
+    (&["internal", "confidential", "secret", "private"], &["personal", "business.content", "non_personal"]),
+];
 
 /// Alpha-2 codes that share the first letter and whose second one follows: `CHN` could be `CH` or `CN`.
 fn countries_near(text: &str) -> Vec<&'static str> {

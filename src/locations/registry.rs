@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+#[cfg(test)]
+use super::LocationService;
 use super::embedded::{EmbeddedError, EmbeddedStore};
 use super::health::Health;
 use super::remote::{RemoteError, RemoteLocation};
@@ -32,8 +34,8 @@ struct Entry {
 pub enum OpenError {
     #[error("location {id}: {source}")]
     Embedded { id: LocationId, source: EmbeddedError },
-    #[error("location {id}: {source}")]
-    Remote { id: LocationId, source: RemoteError },
+    #[error(transparent)]
+    Remote(#[from] RemoteError),
 }
 
 impl Locations {
@@ -48,8 +50,7 @@ impl Locations {
                     (store.service(), Arc::new(Health::new()))
                 }
                 Store::S3(remote) => {
-                    let remote = RemoteLocation::open(config.id.clone(), &config.region, remote)
-                        .map_err(|source| OpenError::Remote { id: config.id.clone(), source })?;
+                    let remote = RemoteLocation::open(config.id.clone(), &config.region, remote)?;
                     (remote.service(), remote.health())
                 }
             };
@@ -58,6 +59,15 @@ impl Locations {
             locations.by_id.insert(config.id.clone(), Entry { location, health });
         }
         Ok(locations)
+    }
+
+    /// The same locations, each behind a service of the test's own.
+    #[cfg(test)]
+    pub fn behind(mut self, service: impl Fn(&LocationId, LocationService) -> LocationService) -> Self {
+        for (id, entry) in &mut self.by_id {
+            entry.location.service = service(id, entry.location.service.clone());
+        }
+        self
     }
 
     /// Where an object may be stored: by permit alone.
@@ -118,6 +128,16 @@ impl Locations {
         let named = self.all().map(|location| format!("{} ({})", location.facts.id, location.facts.region));
         named.collect::<Vec<_>>().join(", ")
     }
+}
+
+/// Checks what the configuration says of each location. Contacts none, and makes no folder.
+pub fn check(configs: &[config::Location]) -> Result<(), OpenError> {
+    for config in configs {
+        if let Store::S3(remote) = &config.store {
+            RemoteLocation::open(config.id.clone(), &config.region, remote)?;
+        }
+    }
+    Ok(())
 }
 
 /// What policies see of a configured location.

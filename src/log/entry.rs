@@ -12,6 +12,7 @@ use serde::Deserialize;
 use super::{EntryDraft, Event, Place, SealedFacts};
 use crate::catalogue::ObjectId;
 use crate::names::Country;
+use crate::random;
 
 /// The longest entry that an entry bundle can hold (tlog-tiles: the length is a 16-bit number).
 pub const MAX_BYTES: usize = 65_535;
@@ -234,8 +235,7 @@ pub struct Opening {
 
 impl Opening {
     pub fn new(facts: SealedFacts) -> Result<Self, EntryError> {
-        let mut salt = [0; 32];
-        aws_lc_rs::rand::fill(&mut salt).map_err(|_| EntryError::NoRandom)?;
+        let salt = random::try_bytes().map_err(|_| EntryError::NoRandom)?;
         Ok(Opening { salt, facts })
     }
 

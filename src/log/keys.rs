@@ -21,6 +21,7 @@ use aws_lc_rs::{hkdf, hmac};
 
 use crate::catalogue::{BucketHandle, ObjectHandle};
 use crate::names::Country;
+use crate::random;
 
 /// What to do about a key that is not there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,10 +120,6 @@ impl Keys {
         self.fingerprint
     }
 
-    pub fn name_key_path(&self) -> PathBuf {
-        self.dir.join(NAME_KEY)
-    }
-
     pub fn object_handle(&self, bucket: &str, key: &str) -> ObjectHandle {
         // The length keeps ("ab", "c") and ("a", "bc") apart.
         let length = (bucket.len() as u64).to_be_bytes();
@@ -199,7 +196,7 @@ impl SealKey {
 
     /// `context` says what the record is and whose; it must be the same again to open it.
     pub fn seal(&self, context: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let prefix: [u8; NONCE_LEN] = random()?;
+        let prefix: [u8; NONCE_LEN] = random::try_bytes().map_err(|_| KeyError::Library)?;
         let sealed = self.record_key(&prefix)?.seal(context, plain)?;
         Ok([prefix.as_slice(), &sealed].concat())
     }
@@ -211,7 +208,7 @@ impl SealKey {
 
     /// A new data key and its wrapping.
     pub fn new_data_key(&self, context: &[&[u8]]) -> Result<(DataKey, Vec<u8>), KeyError> {
-        let bytes: [u8; KEY_LEN] = random()?;
+        let bytes: [u8; KEY_LEN] = random::try_bytes().map_err(|_| KeyError::Library)?;
         Ok((DataKey::new(&bytes)?, self.seal(context, &bytes)?))
     }
 
@@ -235,7 +232,7 @@ impl DataKey {
     }
 
     pub fn seal(&self, context: &[&[u8]], plain: &[u8]) -> Result<Vec<u8>, KeyError> {
-        let nonce: [u8; NONCE_LEN] = random()?;
+        let nonce: [u8; NONCE_LEN] = random::try_bytes().map_err(|_| KeyError::Library)?;
         let mut text = plain.to_vec();
         let nonce_for_seal = Nonce::assume_unique_for_key(nonce);
         let sealed = self.0.seal_in_place_append_tag(nonce_for_seal, associated(context), &mut text);
@@ -260,13 +257,6 @@ fn associated(context: &[&[u8]]) -> Aad<Vec<u8>> {
         bytes.extend_from_slice(part);
     }
     Aad::from(bytes)
-}
-
-/// Random bytes of the system's generator.
-pub fn random<const N: usize>() -> Result<[u8; N], KeyError> {
-    let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| KeyError::Library)?;
-    Ok(bytes)
 }
 
 fn mac(key: &hmac::Key, parts: &[&[u8]]) -> [u8; 32] {
@@ -323,7 +313,7 @@ fn read_key(path: &Path) -> Result<[u8; KEY_LEN], KeyError> {
 /// The name appears only when the bytes are on the disk, and never in place of another file:
 /// a link, unlike a rename, fails where there is one.
 fn create_key(path: &Path) -> Result<[u8; KEY_LEN], KeyError> {
-    let key: [u8; KEY_LEN] = random()?;
+    let key: [u8; KEY_LEN] = random::try_bytes().map_err(|_| KeyError::Library)?;
     let mut draft = path.as_os_str().to_owned();
     draft.push(".new");
     let draft = PathBuf::from(draft);

@@ -58,13 +58,18 @@ pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Res
     };
     let handle = gateway.catalogue.bucket_handle(name.as_str());
     if let Some(existing) = gateway.catalogue.find_bucket(handle).await? {
+        // The configuration may have got a location since: asking again brings the bucket there.
+        if existing.owner == bucket.owner {
+            create_everywhere(&gateway, &call).await?;
+        }
         return Err(taken(&existing, &bucket));
     }
     // Everywhere first: a bucket that the catalogue knows can take an object at once in any location.
-    let everywhere = join_all(gateway.locations.all().map(|location| create_at(location, &call))).await;
-    everywhere.into_iter().collect::<Result<Vec<()>, Failure>>()?;
+    create_everywhere(&gateway, &call).await?;
     if !gateway.catalogue.create_bucket(bucket.clone()).await? {
-        return Err(taken(&bucket, &bucket));
+        // Somebody was faster.
+        let existing = gateway.catalogue.find_bucket(handle).await?;
+        return Err(taken(existing.as_ref().unwrap_or(&bucket), &bucket));
     }
     let mut response = Response::new(Body::empty());
     if let Ok(path) = HeaderValue::from_str(&format!("/{name}")) {
@@ -82,6 +87,11 @@ fn taken(existing: &Bucket, wanted: &Bucket) -> Failure {
     } else {
         Failure::client(Code::BucketAlreadyExists, "The requested bucket name is not available.")
     }
+}
+
+async fn create_everywhere(gateway: &Gateway, call: &Call) -> Result<(), Failure> {
+    let everywhere = join_all(gateway.locations.all().map(|location| create_at(location, call))).await;
+    everywhere.into_iter().collect()
 }
 
 async fn create_at(location: &Location, call: &Call) -> Result<(), Failure> {
@@ -142,13 +152,19 @@ pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
             return Err(not_empty());
         }
     }
+    let mut deleted: Vec<&Location> = Vec::new();
     for location in gateway.locations.all() {
         let request =
             forward::request(Method::DELETE, call.bucket()?, None, "", HeaderMap::new(), Body::empty())?;
         let response = location.call(request).await?;
         match response.status() {
-            StatusCode::CONFLICT => return Err(not_empty()),
-            status if status.is_success() || status == StatusCode::NOT_FOUND => {}
+            // A write came in between. It stays a bucket, and one that can take an object in any location.
+            StatusCode::CONFLICT => {
+                let again = join_all(deleted.into_iter().map(|location| create_at(location, &call))).await;
+                again.into_iter().collect::<Result<Vec<()>, Failure>>()?;
+                return Err(not_empty());
+            }
+            status if status.is_success() || status == StatusCode::NOT_FOUND => deleted.push(location),
             status => return Err(declined(location, status)),
         }
     }

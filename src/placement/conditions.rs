@@ -47,7 +47,7 @@ impl Conditions {
             (Conditions::Matches(_), None) => {
                 Err(Failure::client(Code::NoSuchKey, "The specified key does not exist."))
             }
-            (Conditions::Matches(etag), Some(existing)) if etag != plain(&existing.etag) => {
+            (Conditions::Matches(etag), Some(existing)) if !same_etag(etag, &existing.etag) => {
                 failed("If-Match")
             }
             _ => Ok(()),
@@ -55,6 +55,27 @@ impl Conditions {
     }
 }
 
+/// Whether two ETags name the same bytes. Locations differ in how they write one: with and without quotes, as a weak
+/// one behind a proxy that compresses, otherwise in a header than in a document.
+pub fn same_etag(one: &str, other: &str) -> bool {
+    plain(one) == plain(other)
+}
+
 fn plain(etag: &str) -> &str {
-    etag.trim().trim_matches('"')
+    let etag = etag.trim();
+    etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_etag_is_the_same_however_it_is_written() {
+        for other in ["\"e\"", "e", "W/\"e\"", " \"e\" "] {
+            assert!(same_etag("\"e\"", other), "{other}");
+        }
+        assert!(!same_etag("\"e\"", "\"f\""));
+        assert!(!same_etag("\"e\"", "\"e-2\""));
+    }
 }

@@ -3,23 +3,28 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 
 use super::choose::choose;
-use super::conditions::Conditions;
-use super::record::{answer_stored, refuse};
+use super::conditions::{Conditions, same_etag};
+use super::record::{self, answer_stored, refuse};
+use super::settle::is_unclear;
 use super::store::{Content, Stored, Verdict, Write, store};
 use super::{buckets, forward, header_text, labels};
 use crate::body::Body;
 use crate::catalogue::{IntentKind, Placement};
+use crate::clock::iso8601;
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
-use crate::gateway::failure::Failure;
+use crate::gateway::failure::{Blame, Failure};
 use crate::label::{Coverage, Evidence, Label, Labels, Source};
-use crate::locations::{LocationError, PayloadHash};
-use crate::policy::Action;
+use crate::locations::{LocationError, LocationFacts, PayloadHash};
+use crate::log::Event;
+use crate::names::CountrySet;
+use crate::policy::{Action, Permit};
+use crate::random;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::operation::{CopySource, encode};
+use crate::s3::operation::{CopySource, encode, encode_path};
 use crate::s3::xml::{self, Bound, CopyAnswer, ErrorDocument, Outcome};
 
 /// The result of a copy is a small document; locations may pad it with white space to keep the connection alive.
@@ -36,26 +41,30 @@ const SOURCE_CONDITIONS: [(&str, HeaderName); 4] = [
 /// Copies an object, with its labels.
 pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let bucket = buckets::existing(&gateway, &call).await?;
-    let (source, origin) = find_source(&gateway, &call).await?;
-    let mut labels = labels::declared(&gateway, &call, &bucket)?;
-    inherit(&mut labels, &origin);
-    let from = gateway.locations.facts(&origin.location)?;
-    let held_in = [from.country].into_iter().collect();
+    let origin = find_source(&gateway, &call).await?;
+    let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
+    let mut labels = labels::declared_of_copy(&gateway, &call, &bucket, &origin.placement)?;
+    labels::add_remembered(&gateway, handle, &mut labels).await?;
+    inherit(&mut labels, &origin.placement);
+    let held_in = origin.held_in();
     let decision = labels::decide_held(&gateway, &call, &bucket, &labels, Action::Store, held_in)?;
     if decision.allowed().is_empty() {
         let home = gateway.home_country(bucket.home.as_ref());
         return Err(refuse(&gateway, &call, &labels, &decision, home).await);
     }
     let permit = choose(&gateway, &decision, bucket.home.as_ref())?;
-    if permit.location().id != origin.location {
-        return copy_across(&gateway, call, bucket, labels, &source, origin).await;
+    if permit.location().id != origin.facts.id {
+        return copy_across(&gateway, call, bucket, labels, origin).await;
     }
 
     // Inside one location the location copies; the bytes do not pass through here.
-    let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
     let conditions = Conditions::of_write(&call.parts.headers)?;
-    let headers = forward::onward_headers(&call.parts);
+    let mut headers = forward::onward_headers(&call.parts);
+    headers.insert("x-amz-copy-source", origin.source.to_header()?);
+    check_source(&gateway, &call, &origin).await?;
+    pin_source(&mut headers, &origin)?;
     let home = gateway.home_country(bucket.home.as_ref());
+    let length = origin.placement.size;
     let write = Write {
         gateway: gateway.clone(),
         call: Arc::new(call),
@@ -64,8 +73,9 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         home,
         kind: IntentKind::Copy,
         action: Action::Store,
-        held_in,
-        length: origin.size,
+        origin: Some(origin),
+        export: None,
+        length,
     };
     let location = gateway.locations.storing(&permit)?;
     let intent = write.open_intent(&labels, &permit).await?;
@@ -94,16 +104,115 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         false => Outcome::Failed(ErrorDocument::default()),
     };
     let Outcome::Done(result) = result else {
-        gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        if parts.status == StatusCode::PRECONDITION_FAILED && conditions == Conditions::None {
+            gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+            return Err(being_overwritten());
+        }
+        // An error after a 200 is a server's error too: it may have taken effect.
+        if !parts.status.is_success() && !is_unclear(parts.status) {
+            gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        }
         return Ok(Response::from_parts(parts, Body::full(document)));
     };
     let version = header_text(&parts.headers, "x-amz-version-id");
-    let recorded = write.record(verdict, result.etag, version).await?;
+    let recorded = write.record(verdict, Some(result.etag), version).await?;
     Ok(answer_stored(Response::from_parts(parts, Body::full(document)), &recorded))
 }
 
+/// The source of a copy, and where it rests.
+#[derive(Clone)]
+pub(super) struct Origin {
+    pub source: CopySource,
+    pub placement: Placement,
+    pub facts: Arc<LocationFacts>,
+}
+
+impl Origin {
+    /// Countries that hold a copy of these bytes already.
+    pub fn held_in(&self) -> CountrySet {
+        [self.facts.country].into_iter().collect()
+    }
+
+    /// Logs that the bytes leave their country for that of a permit, in the log of the country that they leave and before
+    /// the first one does. The transfer's id, which the other country's entry has too; `None` when no border is crossed.
+    pub async fn export(
+        &self,
+        gateway: &Gateway,
+        call: &Call,
+        permit: &Permit,
+    ) -> Result<Option<[u8; 16]>, Failure> {
+        let to = permit.location();
+        if to.country == self.facts.country {
+            return Ok(None);
+        }
+        let labels = Labels {
+            classes: self.placement.classes,
+            subjects: self.placement.subjects,
+            coverage: self.placement.coverage,
+            evidence: Vec::new(),
+        };
+        let transfer = random::bytes();
+        let decision = record::permitted(permit);
+        let mut draft = record::draft(call, Event::Read, self.facts.country, &labels, decision);
+        draft.object = Some(self.placement.object);
+        draft.from.push(record::place(&self.facts));
+        draft.to.push(record::place(to));
+        draft.transfer = Some(transfer);
+        // The names of what is read; what it is copied to is the other country's to know.
+        draft.sealed.bucket = Some(self.source.bucket.to_string());
+        draft.sealed.key = Some(self.source.key.as_str().to_owned());
+        draft.sealed.etag = Some(self.placement.etag.clone());
+        gateway.catalogue.record_event(draft).await?;
+        Ok(Some(transfer))
+    }
+}
+
+/// Checks the client's conditions on a source that its own location is to copy: [`pin_source`] puts one of ours in
+/// their place.
+async fn check_source(gateway: &Gateway, call: &Call, origin: &Origin) -> Result<(), Failure> {
+    let conditions = source_conditions(&call.parts.headers);
+    if conditions.is_empty() {
+        return Ok(());
+    }
+    let Origin { source, facts, .. } = origin;
+    let request =
+        forward::request(Method::HEAD, &source.bucket, Some(&source.key), "", conditions, Body::empty())?;
+    match gateway.locations.source_of_copy(&facts.id)?.call(request).await?.status() {
+        StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => Err(Failure::client(
+            Code::PreconditionFailed,
+            "At least one of the pre-conditions on the copy source did not hold.",
+        )),
+        status if is_unclear(status) => Err(Failure::unavailable(
+            Blame::Location,
+            "The location of the copy source does not answer. Try again.",
+            format!("location {} answered {status}", facts.id),
+        )),
+        // Whatever else is wrong with it, the copy itself will say.
+        _ => Ok(()),
+    }
+}
+
+/// Has the location copy the bytes that the placement labels, or none: another write may replace them between the
+/// catalogue's answer and the copy. The name is written anew, so that it cannot be read in two ways.
+fn pin_source(headers: &mut HeaderMap, origin: &Origin) -> Result<(), Failure> {
+    for (name, _) in SOURCE_CONDITIONS {
+        headers.remove(name);
+    }
+    let Origin { source, placement, .. } = origin;
+    let name = format!("/{}/{}", source.bucket, encode_path(source.key.as_str()));
+    let unsendable = |_| Failure::internal("the copy source cannot be written as a header");
+    headers.insert("x-amz-copy-source", HeaderValue::from_str(&name).map_err(unsendable)?);
+    let etag = HeaderValue::from_str(&placement.etag).map_err(unsendable)?;
+    headers.insert("x-amz-copy-source-if-match", etag);
+    Ok(())
+}
+
+pub(super) fn being_overwritten() -> Failure {
+    Failure::client(Code::OperationAborted, "The copy source is being overwritten. Try again.")
+}
+
 /// The source that the call names, which its app must be allowed to read, and where it rests.
-pub(super) async fn find_source(gateway: &Gateway, call: &Call) -> Result<(CopySource, Placement), Failure> {
+pub(super) async fn find_source(gateway: &Gateway, call: &Call) -> Result<Origin, Failure> {
     let header = call.parts.headers.get("x-amz-copy-source").map_or(&b""[..], |value| value.as_bytes());
     let source = CopySource::parse(header)?;
     if source.version.is_some() {
@@ -116,7 +225,8 @@ pub(super) async fn find_source(gateway: &Gateway, call: &Call) -> Result<(CopyS
     let placement = gateway.catalogue.find(handle).await?;
     let placement =
         placement.ok_or_else(|| S3Error::new(Code::NoSuchKey, "The copy source does not exist."))?;
-    Ok((source, placement))
+    let facts = gateway.locations.facts(&placement.location)?;
+    Ok(Origin { source, placement, facts })
 }
 
 /// A copy holds what its source holds.
@@ -137,26 +247,22 @@ async fn copy_across(
     call: Call,
     bucket: crate::catalogue::Bucket,
     mut labels: Labels,
-    source: &CopySource,
-    origin: Placement,
+    origin: Origin,
 ) -> Result<Response<Body>, Failure> {
-    let from = gateway.locations.facts(&origin.location)?;
+    let Origin { source, placement, facts } = &origin;
     let conditions = source_conditions(&call.parts.headers);
     let request =
         forward::request(Method::GET, &source.bucket, Some(&source.key), "", conditions, Body::empty())?;
     // The decision over the destination stands in `store`; what is read here leaves through it alone.
-    let reading = gateway.locations.source_of_copy(&origin.location)?.call(request).await?;
+    let reading = gateway.locations.source_of_copy(&facts.id)?.call(request).await?;
     if reading.status() != StatusCode::OK {
         return Ok(source_failure(reading));
     }
-    if header_text(reading.headers(), "etag").is_some_and(|etag| etag != origin.etag) {
-        return Err(Failure::client(
-            Code::OperationAborted,
-            "The copy source is being overwritten. Try again.",
-        ));
+    if header_text(reading.headers(), "etag").is_some_and(|etag| !same_etag(&etag, &placement.etag)) {
+        return Err(being_overwritten());
     }
-    let length = http_body::Body::size_hint(reading.body()).exact().unwrap_or(origin.size);
-    let headers = destination_headers(gateway, &call, source, &origin, reading.headers()).await?;
+    let length = http_body::Body::size_hint(reading.body()).exact().unwrap_or(placement.size);
+    let headers = destination_headers(gateway, &call, source, placement, reading.headers()).await?;
     // Every byte is scanned on its way.
     labels.coverage = Coverage::Complete;
     let content = Content {
@@ -165,16 +271,17 @@ async fn copy_across(
         body: reading.into_body(),
         length,
         headers,
+        verdict: Default::default(),
         payload: PayloadHash::Unsigned,
         conditions: Conditions::of_write(&call.parts.headers)?,
-        held_in: [from.country].into_iter().collect(),
+        origin: Some(origin),
     };
     match store(gateway, Arc::new(call), bucket, labels, content).await? {
         Stored::Declined(response) => Ok(response),
         Stored::Recorded { recorded, .. } => {
             let document = xml::copy_result(&CopyAnswer {
                 etag: recorded.placement.etag.clone(),
-                last_modified: xml::iso8601(recorded.placement.placed_at),
+                last_modified: iso8601(recorded.placement.placed_at),
                 rest: String::new(),
             });
             Ok(answer_stored(super::xml_response(document), &recorded))

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use futures_util::StreamExt;
 use http::{HeaderMap, Method, Response, StatusCode, header};
 
+use super::conditions::same_etag;
 use super::record::{self, set};
+use super::settle::{self, is_unclear, settle_key};
 use super::{buckets, forward};
 use crate::body::Body;
 use crate::catalogue::{Intent, IntentKind, Receipt};
@@ -27,6 +29,10 @@ const AT_ONCE: usize = 16;
 /// Deletes one object. A key that is not there is not an error (S3 API reference, DeleteObject).
 pub async fn delete_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     buckets::existing(&gateway, &call).await?;
+    if call.target.query.value("versionId").is_some_and(|version| version != "null") {
+        // Without the version, another object than the one that was named would be deleted.
+        return Err(no_versions());
+    }
     let key = call.key()?.clone();
     let headers = forward::onward_headers(&call.parts);
     let call = Arc::new(call);
@@ -58,7 +64,13 @@ pub async fn delete_objects(
             let gateway = gateway.clone();
             let call = call.clone();
             async move {
-                let result = delete_listed(&gateway, &call, &object).await;
+                let result = match delete_listed(&gateway, &call, &object).await {
+                    Ok(Removal::Gone(_)) => Ok(()),
+                    Ok(Removal::Refused(response)) => Err(refusal(response).await),
+                    Err(failure) => {
+                        Err((failure.error.code.name().to_owned(), failure.error.message.to_string()))
+                    }
+                };
                 (object.key.as_str().to_owned(), result)
             }
         })
@@ -70,12 +82,9 @@ pub async fn delete_objects(
         match result {
             Ok(()) if delete.quiet => {}
             Ok(()) => answer.deleted.push(Deleted { key, ..Deleted::default() }),
-            Err(failure) => answer.failed.push(DeleteFailure {
-                key,
-                version: None,
-                code: failure.error.code.name().to_owned(),
-                message: failure.error.message.to_string(),
-            }),
+            Err((code, message)) => {
+                answer.failed.push(DeleteFailure { key, version: None, code, message });
+            }
         }
     }
     Ok(super::xml_response(xml::delete_result(&answer)))
@@ -85,12 +94,9 @@ async fn delete_listed(
     gateway: &Arc<Gateway>,
     call: &Arc<Call>,
     object: &DeleteEntry,
-) -> Result<(), Failure> {
+) -> Result<Removal, Failure> {
     if object.version.as_deref().is_some_and(|version| version != "null") {
-        return Err(Failure::client(
-            Code::NotImplemented,
-            "Deleting a version by its id is not implemented.",
-        ));
+        return Err(no_versions());
     }
     if object.last_modified.is_some() || object.size.is_some() {
         let message = "Conditions on LastModifiedTime or Size are not implemented.";
@@ -103,13 +109,24 @@ async fn delete_listed(
         })?;
         headers.insert(header::IF_MATCH, value);
     }
-    match delete_key(gateway, call, &object.key, headers).await? {
-        Removal::Gone(_) => Ok(()),
-        Removal::Refused(response) => Err(S3Error::new(
-            Code::OperationAborted,
-            format!("The object's location refused with status {}.", response.status().as_u16()),
-        )
-        .into()),
+    delete_key(gateway, call, &object.key, headers).await
+}
+
+/// Whoever names a version wants that one gone, and not the object that everybody reads.
+fn no_versions() -> Failure {
+    Failure::client(Code::NotImplemented, "Deleting a version by its id is not implemented.")
+}
+
+/// A location's refusal to delete one of many, in its own words where it has some.
+async fn refusal(response: Response<Body>) -> (String, String) {
+    let status = response.status().as_u16();
+    let document = response.into_body().collect_limited(64 << 10).await.unwrap_or_default();
+    match xml::parse_error(&document) {
+        Ok(error) => (error.code, error.message),
+        Err(_) => {
+            let code = Code::OperationAborted.name().to_owned();
+            (code, format!("The object's location refused with status {status}."))
+        }
     }
 }
 
@@ -128,14 +145,29 @@ async fn delete_key(
 ) -> Result<Removal, Failure> {
     let bucket = call.bucket()?;
     let handle = gateway.catalogue.object_handle(bucket.as_str(), key.as_str());
+    if gateway.catalogue.find(handle).await?.is_none() {
+        // A write whose answer was lost may have made it: a delete must not be overtaken by finding that out.
+        settle_key(gateway, handle).await?;
+    }
     // Held over the location's answer and the commit: a write of this key comes before or after, never between.
     let _guard = gateway.key_locks.lock(handle).await;
-    let Some(placement) = gateway.catalogue.find(handle).await? else {
+    let placement = gateway.catalogue.find(handle).await?;
+    let kept = placement.as_ref().map(|placement| &placement.location);
+    settle::give_up_others(gateway, handle, bucket, key, kept).await?;
+    let Some(placement) = placement else {
         if headers.contains_key(header::IF_MATCH) {
             return Err(Failure::client(Code::NoSuchKey, "The specified key does not exist."));
         }
         return Ok(Removal::Gone(None));
     };
+    // Not every location knows conditional deletes; one that does not would delete.
+    if let Some(wanted) = headers.get(header::IF_MATCH) {
+        let wanted = wanted.to_str().unwrap_or_default();
+        if wanted.trim() != "*" && !wanted.split(',').any(|etag| same_etag(etag, &placement.etag)) {
+            let message = "At least one of the pre-conditions you specified did not hold.";
+            return Err(Failure::client(Code::PreconditionFailed, message));
+        }
+    }
     let facts = gateway.locations.facts(&placement.location)?;
     let labels = Labels {
         classes: placement.classes,
@@ -165,6 +197,8 @@ async fn delete_key(
         let receipt = gateway.catalogue.record_delete(intent.id(), handle, draft).await?;
         return Ok(Removal::Gone(Some(receipt)));
     }
-    gateway.catalogue.drop_intent(intent.id()).await?;
+    if !is_unclear(response.status()) {
+        gateway.catalogue.drop_intent(intent.id()).await?;
+    }
     Ok(Removal::Refused(response))
 }

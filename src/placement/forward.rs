@@ -2,40 +2,24 @@
 
 use http::header::{self, HeaderMap, HeaderName};
 use http::request::Parts;
-use http::{Method, Request, Uri};
+use http::{Method, Request};
 
 use crate::body::Body;
+use crate::hop;
 use crate::names::{BucketName, ObjectKey};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::path_style_uri;
+use crate::s3::sigv4::strip_authentication;
 
-/// Headers that concern this hop or our own signature check, and not the object.
-const OURS: [HeaderName; 10] = [
-    header::HOST,
-    header::AUTHORIZATION,
-    header::EXPECT,
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::TE,
-    header::UPGRADE,
-    header::PROXY_AUTHORIZATION,
-    header::CONTENT_LENGTH,
-    header::FORWARDED,
-];
-const OURS_BY_NAME: [&str; 8] = [
-    "x-amz-date",
-    "x-amz-security-token",
-    "x-amz-content-sha256",
-    "x-forwarded-for",
-    "x-forwarded-proto",
-    "x-forwarded-host",
-    "keep-alive",
-    "proxy-connection",
-];
+/// What spoke of this hop's addressing and framing; a location gets its own.
+const OURS: [HeaderName; 4] = [header::HOST, header::EXPECT, header::CONTENT_LENGTH, header::FORWARDED];
+const OURS_BY_NAME: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
 
-/// The client's headers, less [`OURS`].
+/// The client's headers, less those of this hop and of the client's own signature.
 pub fn onward_headers(parts: &Parts) -> HeaderMap {
     let mut headers = parts.headers.clone();
+    hop::strip(&mut headers);
+    strip_authentication(&mut headers);
     for name in OURS {
         headers.remove(name);
     }
@@ -43,28 +27,6 @@ pub fn onward_headers(parts: &Parts) -> HeaderMap {
         headers.remove(name);
     }
     headers
-}
-
-/// The client's query, less a presigned signature.
-pub fn onward_query(uri: &Uri) -> String {
-    let query = uri.query().unwrap_or_default();
-    if !query.contains("X-Amz-") {
-        return query.to_owned();
-    }
-    const SIGNING: [&str; 7] = [
-        "X-Amz-Algorithm",
-        "X-Amz-Credential",
-        "X-Amz-Date",
-        "X-Amz-Expires",
-        "X-Amz-SignedHeaders",
-        "X-Amz-Signature",
-        "X-Amz-Security-Token",
-    ];
-    query
-        .split('&')
-        .filter(|pair| !SIGNING.contains(&pair.split('=').next().unwrap_or_default()))
-        .collect::<Vec<_>>()
-        .join("&")
 }
 
 /// A request to a location, in logical names.
@@ -91,18 +53,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_presigned_signature_stays_here_and_the_rest_of_the_query_goes_on() {
-        let uri: Uri =
-            "/b/k?response-content-type=a%2Fb&X-Amz-Signature=00&X-Amz-Date=d&partNumber=1".parse().unwrap();
-        assert_eq!(onward_query(&uri), "response-content-type=a%2Fb&partNumber=1");
-    }
-
-    #[test]
     fn unknown_headers_travel_and_our_own_do_not() {
         let (parts, ()) = Request::builder()
             .header("x-amz-some-future-feature", "on")
             .header("authorization", "secret")
             .header("x-amz-date", "now")
+            .header("connection", "close, x-of-this-hop")
+            .header("x-of-this-hop", "1")
             .body(())
             .unwrap()
             .into_parts();

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use http::{Response, StatusCode};
+use http::{HeaderMap, Response, StatusCode, header};
 
+use super::conditions::same_etag;
 use super::record::{self, decided, refuse, set};
+use super::settle::{held, settle_key};
 use super::{buckets, forward, labels};
 use crate::body::Body;
 use crate::catalogue::{ObjectHandle, Placement};
@@ -21,28 +23,43 @@ use crate::s3::operation::Operation;
 pub async fn read_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
     let Some(placement) = gateway.catalogue.find(handle).await? else {
-        return Err(missing(&gateway, &call).await);
+        return settled_read(&gateway, &call, handle).await;
     };
+    // Labels are those of the current version; nobody knows what another one holds.
+    if call
+        .target
+        .query
+        .value("versionId")
+        .is_some_and(|id| id != placement.version.as_deref().unwrap_or("null"))
+    {
+        return Err(Failure::client(
+            Code::NoSuchVersion,
+            "This is not the object's current version, and the gateway knows no other.",
+        ));
+    }
     let response = fetch(&gateway, &call, &placement).await?;
-    if agrees(&response, &placement) {
+    if is_of(&gateway, &call, response.status(), response.headers(), &placement).await? {
         return Ok(response);
     }
     settled_read(&gateway, &call, handle).await
 }
 
-/// The location's answer is not about the write that the catalogue labels. A write may be just between its two
-/// commits: wait for it, and look again.
+/// The catalogue does not know the object, or the location's answer is not about the write that it labels. A write may
+/// be just between its two commits, or its outcome unknown: wait for it, or find it out, and look again.
 async fn settled_read(
     gateway: &Gateway,
     call: &Call,
     handle: ObjectHandle,
 ) -> Result<Response<Body>, Failure> {
+    settle_key(gateway, handle).await?;
     drop(gateway.key_locks.lock(handle).await);
     let Some(placement) = gateway.catalogue.find(handle).await? else {
         return Err(missing(gateway, call).await);
     };
     let response = fetch(gateway, call, &placement).await?;
-    if agrees(&response, &placement) {
+    // Nothing there is nothing to be cautious about.
+    let is_gone = response.status() == StatusCode::NOT_FOUND;
+    if is_gone || is_of(gateway, call, response.status(), response.headers(), &placement).await? {
         return Ok(response);
     }
     // Somebody wrote past the gateway. Nobody knows what these bytes are: the cautious branch.
@@ -82,15 +99,16 @@ async fn fetch(gateway: &Gateway, call: &Call, placement: &Placement) -> Result<
     let Some(permit) = decision.read_permit() else {
         return Err(refuse(gateway, call, &labels, &decision, facts.country).await);
     };
-    if reader != Some(facts.country) && returns_content(call.target.operation) {
-        // Bytes that cross a border, or may: durable before the first one leaves.
+    if reader != Some(facts.country) {
+        // Bytes that cross a border, or may: durable before the first one leaves. Metadata and tags are such too.
+        gateway.require_log()?;
         let mut draft = record::draft(call, Event::Read, facts.country, &labels, decided(&decision, "allow"));
         draft.object = Some(placement.object);
         draft.from.push(record::place(&facts));
         gateway.catalogue.record_event(draft).await?;
     }
     let location = gateway.locations.reading(&permit, &placement.location)?;
-    let query = forward::onward_query(&call.parts.uri);
+    let query = call.target.query.for_location(&[]);
     let headers = forward::onward_headers(&call.parts);
     let request = forward::request(
         call.parts.method.clone(),
@@ -106,16 +124,30 @@ async fn fetch(gateway: &Gateway, call: &Call, placement: &Placement) -> Result<
     Ok(response)
 }
 
-/// Whether an operation hands out what the object holds.
-fn returns_content(operation: Operation) -> bool {
-    matches!(operation, Operation::GetObject | Operation::GetObjectTagging)
+/// [`agrees`], also for answers that carry no ETag: then the location is asked what it holds.
+async fn is_of(
+    gateway: &Gateway,
+    call: &Call,
+    status: StatusCode,
+    headers: &HeaderMap,
+    placement: &Placement,
+) -> Result<bool, Failure> {
+    if !agrees(status, headers, placement) {
+        return Ok(false);
+    }
+    let says_of_what = headers.contains_key(header::ETAG) || !status.is_success();
+    if says_of_what || call.target.operation == Operation::HeadObject {
+        return Ok(true);
+    }
+    let held = held(gateway, &placement.location, call.bucket()?, call.key()?).await?;
+    Ok(held.is_some_and(|held| same_etag(&held.etag, &placement.etag)))
 }
 
 /// Whether an answer is about the write that `placement` labels. Answers that carry no ETag say nothing else.
-fn agrees(response: &Response<Body>, placement: &Placement) -> bool {
-    match response.status() {
+fn agrees(status: StatusCode, headers: &HeaderMap, placement: &Placement) -> bool {
+    match status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED => {
-            super::header_text(response.headers(), "etag").is_none_or(|etag| etag == placement.etag)
+            super::header_text(headers, "etag").is_none_or(|etag| same_etag(&etag, &placement.etag))
         }
         // The object was moved between the catalogue's answer and the location's.
         StatusCode::NOT_FOUND => false,

@@ -4,15 +4,16 @@
 //! every byte passes the scanner, and the last frame leaves only when the gate has opened: the labels of the
 //! whole content are judged, the key's lock is held, the conditions of a conditional write still hold.
 
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use http::HeaderMap;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 
+use super::window::Frames;
 use crate::body::{Body, BoxError};
 use crate::label::scanner::{Findings, Scanner};
 
@@ -24,11 +25,13 @@ pub type GateError = Arc<Mutex<Option<BoxError>>>;
 
 /// See the module's description. It is never polled by a client when it is empty; then call [`HeldBody::open_now`].
 pub struct HeldBody {
-    window: VecDeque<Bytes>,
+    window: Frames,
     rest: Body,
     scanner: Option<Scanner>,
     held: Option<Bytes>,
     remaining: u64,
+    /// A checksum that follows the content, for the location to keep.
+    trailers: Option<HeaderMap>,
     gate: GateState,
     error: GateError,
 }
@@ -42,13 +45,14 @@ enum GateState {
 
 impl HeldBody {
     /// `window` has been scanned by `scanner` already; `length` is that of window and rest together.
-    pub fn new(window: VecDeque<Bytes>, rest: Body, scanner: Scanner, length: u64, gate: Gate) -> HeldBody {
+    pub fn new(window: Frames, rest: Body, scanner: Scanner, length: u64, gate: Gate) -> HeldBody {
         HeldBody {
             window,
             rest,
             scanner: Some(scanner),
             held: None,
             remaining: length,
+            trailers: None,
             gate: GateState::Closed(gate),
             error: GateError::default(),
         }
@@ -98,11 +102,14 @@ impl HeldBody {
                 None => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(error))),
                 Some(Ok(frame)) => {
-                    // Trailers of the client's framing were verified inside and do not travel on.
-                    let Ok(bytes) = frame.into_data() else { continue };
-                    if bytes.is_empty() {
-                        continue;
-                    }
+                    let bytes = match frame.into_data() {
+                        Ok(bytes) if bytes.is_empty() => continue,
+                        Ok(bytes) => bytes,
+                        Err(frame) => {
+                            self.trailers = frame.into_trailers().ok();
+                            continue;
+                        }
+                    };
                     if let Some(scanner) = &mut self.scanner {
                         scanner.feed(&bytes);
                     }
@@ -116,6 +123,7 @@ impl HeldBody {
     fn fail(&mut self, error: BoxError) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         self.gate = GateState::Failed;
         self.held = None;
+        self.trailers = None;
         let text = error.to_string();
         *self.error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
         Poll::Ready(Some(Err(text.into())))
@@ -132,7 +140,7 @@ impl HttpBody for HeldBody {
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
         let this = &mut *self;
         if this.remaining == 0 {
-            return Poll::Ready(None);
+            return Poll::Ready(this.trailers.take().map(|trailers| Ok(Frame::trailers(trailers))));
         }
         loop {
             // All of the content is in hand, its last frame held: only the verdict is missing.
@@ -172,6 +180,6 @@ impl HttpBody for HeldBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.remaining == 0
+        self.remaining == 0 && self.trailers.is_none()
     }
 }

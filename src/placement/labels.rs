@@ -7,16 +7,37 @@ use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
 use crate::geo::ClientPlace;
-use crate::label::sources::{Facts, parse_tagging_header};
+use crate::label::sources::Facts;
 use crate::label::{Coverage, Evidence, Label, Labels, Source};
 use crate::locations::PayloadHash;
 use crate::names::{Country, CountrySet};
 use crate::policy::{Action, Decision, Question};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::sigv4::PayloadMode;
+use crate::s3::tagging::parse_tagging_header;
 
 /// What tags, rules, the bucket and the client's place say of an object that is being written.
 pub fn declared(gateway: &Gateway, call: &Call, bucket: &Bucket) -> Result<Labels, Failure> {
+    declared_beside(gateway, call, bucket, CountrySet::EMPTY)
+}
+
+/// [`declared`] for a copy: its source says whom it is about before bucket and client are asked, as a tag would.
+pub fn declared_of_copy(
+    gateway: &Gateway,
+    call: &Call,
+    bucket: &Bucket,
+    source: &Placement,
+) -> Result<Labels, Failure> {
+    declared_beside(gateway, call, bucket, source.subjects)
+}
+
+fn declared_beside(
+    gateway: &Gateway,
+    call: &Call,
+    bucket: &Bucket,
+    known: CountrySet,
+) -> Result<Labels, Failure> {
+    let unless_known = |default: Option<Country>| default.filter(|_| known.is_empty());
     let header = |name: &str| call.parts.headers.get(name).map(|value| value.to_str());
     let tags = match header("x-amz-tagging") {
         None => Vec::new(),
@@ -27,12 +48,12 @@ pub fn declared(gateway: &Gateway, call: &Call, bucket: &Bucket) -> Result<Label
     };
     let facts = Facts {
         bucket: call.bucket()?,
-        bucket_subject: bucket.subject,
+        bucket_subject: unless_known(bucket.subject),
         key: call.key()?,
         app: &call.app.id,
         content_type: header("content-type").and_then(Result::ok),
         tags: &tags,
-        client_country: country(call.client.place),
+        client_country: unless_known(country(call.client.place)),
     };
     Ok(gateway.labeller.declared(&facts)?)
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
-use http::{HeaderMap, Method, Response};
+use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::{buckets, forward, xml_response};
 use crate::body::Body;
@@ -22,6 +22,7 @@ use crate::s3::xml::{self, UploadEntry, UploadsPage, UploadsRequest};
 
 /// A page of 1000 keys of 1024 bytes, percent-encoded at worst, with their details.
 const MAX_DOCUMENT: usize = 16 << 20;
+const MAX_ERROR: usize = 64 << 10;
 
 /// Lists the objects of a bucket.
 pub async fn objects(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
@@ -78,23 +79,36 @@ async fn merged(
 }
 
 async fn fetch(location: &Location, bucket: &BucketName, page: &PageRequest) -> Result<Page, Failure> {
-    let document = read(location, bucket, &page.to_query()).await?;
-    Ok(xml::parse_list(&document)?)
+    match read(location, bucket, &page.to_query()).await? {
+        Some(document) => Ok(xml::parse_list(&document)?),
+        None => Ok(Page::default()),
+    }
 }
 
-/// A document from a location that must answer.
-async fn read(location: &Location, bucket: &BucketName, query: &str) -> Result<bytes::Bytes, Failure> {
+/// A document from a location that must answer. `None` where it does not have the bucket, as one that was configured
+/// later than the bucket was created: nothing is placed there.
+async fn read(
+    location: &Location,
+    bucket: &BucketName,
+    query: &str,
+) -> Result<Option<bytes::Bytes>, Failure> {
     let request = forward::request(Method::GET, bucket, None, query, HeaderMap::new(), Body::empty())?;
     let response = location.call(request).await?;
     let status = response.status();
     if !status.is_success() {
+        // Only S3's own word for it: some other 404 could come from whatever stands before the location.
+        let document = response.into_body().collect_limited(MAX_ERROR).await.unwrap_or_default();
+        let is_absent = |error: xml::ErrorDocument| error.code == Code::NoSuchBucket.name();
+        if status == StatusCode::NOT_FOUND && xml::parse_error(&document).is_ok_and(is_absent) {
+            return Ok(None);
+        }
         return Err(Failure::unavailable(
             Blame::Location,
             "A location of this bucket does not answer, so that the list would not be complete. Try again.",
             format!("location {} answered {status}", location.facts.id),
         ));
     }
-    Ok(response.into_body().collect_limited(MAX_DOCUMENT).await?)
+    Ok(Some(response.into_body().collect_limited(MAX_DOCUMENT).await?))
 }
 
 /// What the catalogue says of the candidates.
@@ -162,25 +176,12 @@ pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
     buckets::existing(&gateway, &call).await?;
     let bucket = call.bucket()?;
     let request = uploads_request(&call)?;
-    // Within a key the order is that of the sealed ids, which no location knows: ask from the key's own uploads on.
-    let mut query = format!(
-        "uploads&encoding-type=url&max-uploads={}&prefix={}",
-        request.max_uploads.max(1),
-        encode(&request.prefix)
-    );
-    if let Some(delimiter) = &request.delimiter {
-        query.push_str(&format!("&delimiter={}", encode(delimiter)));
-    }
-    if request.upload_id_marker.is_empty() && !request.key_marker.is_empty() {
-        query.push_str(&format!("&key-marker={}", encode(&request.key_marker)));
-    }
     let locations: Vec<&Location> = gateway.locations.all().collect();
-    let documents = try_join_all(locations.iter().map(|location| read(location, bucket, &query))).await?;
+    let pages = try_join_all(locations.iter().map(|location| uploads_of(location, bucket, &request))).await?;
     let mut merged = Vec::new();
     // Beyond the last key of a location that has more to tell, something could be missing.
     let mut horizon: Option<String> = None;
-    for (location, document) in locations.iter().zip(documents) {
-        let page = xml::parse_uploads(&document)?;
+    for (location, page) in locations.iter().zip(pages) {
         let mut last = None;
         for entry in page.uploads {
             let key: ObjectKey = entry.key.parse()?;
@@ -195,7 +196,7 @@ pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
             merged.push(Listed::Prefix(prefix));
         }
         if page.is_truncated {
-            let end = page.next_key_marker.max(last).unwrap_or_default();
+            let end = last.unwrap_or_default();
             horizon = Some(horizon.map_or(end.clone(), |horizon| horizon.min(end)));
         }
     }
@@ -224,6 +225,60 @@ pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
         }
     }
     Ok(xml_response(xml::uploads_result(bucket, &request, &page)))
+}
+
+/// What one location has behind the request's markers; of each key that it tells of, all uploads.
+async fn uploads_of(
+    location: &Location,
+    bucket: &BucketName,
+    request: &UploadsRequest,
+) -> Result<UploadsPage, Failure> {
+    let mut query = format!(
+        "uploads&encoding-type=url&max-uploads={}&prefix={}",
+        request.max_uploads.max(1),
+        encode(&request.prefix)
+    );
+    if let Some(delimiter) = &request.delimiter {
+        query.push_str(&format!("&delimiter={}", encode(delimiter)));
+    }
+    if !request.key_marker.is_empty() {
+        query.push_str(&format!("&key-marker={}", encode(&request.key_marker)));
+    }
+    let Some(document) = read(location, bucket, &query).await? else { return Ok(UploadsPage::default()) };
+    let mut page = xml::parse_uploads(&document)?;
+    // Within a key the order is that of the sealed ids, which no location knows: a key is told of whole or not at
+    // all, the one where this page ends as well as the one where the client's last page did.
+    let last = page.uploads.iter().map(|upload| upload.key.clone()).max().filter(|_| page.is_truncated);
+    let marked = Some(request.key_marker.clone()).filter(|_| !request.upload_id_marker.is_empty());
+    page.uploads.retain(|upload| Some(&upload.key) != last.as_ref());
+    for key in last.into_iter().chain(marked) {
+        page.uploads.extend(uploads_of_key(location, bucket, &key).await?);
+    }
+    Ok(page)
+}
+
+/// All uploads of one key.
+async fn uploads_of_key(
+    location: &Location,
+    bucket: &BucketName,
+    key: &str,
+) -> Result<Vec<UploadEntry>, Failure> {
+    let mut uploads: Vec<UploadEntry> = Vec::new();
+    loop {
+        let mut query = format!("uploads&encoding-type=url&max-uploads={MAX_KEYS}&prefix={}", encode(key));
+        if let Some(last) = uploads.last() {
+            let (key, id) = (encode(key), encode(&last.upload_id));
+            query.push_str(&format!("&key-marker={key}&upload-id-marker={id}"));
+        }
+        // The key itself is the first of all that begin with it.
+        let Some(document) = read(location, bucket, &query).await? else { return Ok(uploads) };
+        let page = xml::parse_uploads(&document)?;
+        let (listed, before) = (page.uploads.len(), uploads.len());
+        uploads.extend(page.uploads.into_iter().filter(|upload| upload.key == key));
+        if !page.is_truncated || uploads.len() - before < listed.max(1) {
+            return Ok(uploads);
+        }
+    }
 }
 
 /// An item of the merged list of uploads.

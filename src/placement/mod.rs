@@ -5,7 +5,6 @@ mod choose;
 mod conditions;
 pub mod copy;
 pub mod delete;
-mod drain;
 mod forward;
 pub mod get;
 mod held;
@@ -19,29 +18,25 @@ mod record;
 pub mod residue;
 pub mod settle;
 mod store;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::HeaderMap;
 
 use crate::body::Body;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
 use crate::s3::checksum::Subject;
 use crate::s3::payload::VerifiedBody;
+use crate::s3::xml::response as xml_response;
 
 /// Reads the verified XML document of a call.
 async fn read_document(call: &Call, body: Body, limit: usize, subject: Subject) -> Result<Bytes, Failure> {
     let mut verified = VerifiedBody::new(body, &call.parts.headers, &call.identity, subject, limit as u64)?;
     verified.settle_empty().await?;
     Ok(Body::new(verified).collect_limited(limit).await?)
-}
-
-/// A 200 with a document of ours.
-fn xml_response(document: String) -> Response<Body> {
-    let mut response = Response::new(Body::full(document));
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
-    response
 }
 
 /// A header as text, where it is text.

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::choose::choose;
-use super::conditions::Conditions;
+use super::conditions::{Conditions, same_etag};
 use super::held::{Gate, HeldBody};
-use super::record::{answer_stored, refuse};
+use super::record::{answer_stored, refuse, refuse_place};
+use super::settle::is_unclear;
 use super::store::{Verdict, Write};
 use super::window::{Window, read_window};
-use super::{buckets, copy, drain, forward, header_text, labels, read_document, xml_response};
+use super::{buckets, copy, forward, header_text, labels, read_document, xml_response};
 use crate::body::{Body, BoxError};
 use crate::catalogue::{Bucket, IntentKind, ObjectHandle, Verdict as Found};
 use crate::gateway::Gateway;
@@ -25,7 +26,8 @@ use crate::locations::{LocationError, PayloadHash};
 use crate::policy::{Action, Decision, Permit};
 use crate::s3::checksum::Subject;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::payload::{VerifiedBody, strip_framing};
+use crate::s3::operation::encode;
+use crate::s3::payload::{Verdict as PayloadVerdict, VerifiedBody, strip_framing};
 use crate::s3::token::Upload;
 use crate::s3::xml::{self, ErrorDocument, Outcome};
 
@@ -87,14 +89,16 @@ pub async fn upload_part(gateway: Arc<Gateway>, call: Call, body: Body) -> Resul
     let mut headers = forward::onward_headers(&call.parts);
     strip_framing(&mut headers, call.identity.payload, length);
     let payload = labels::payload_hash(&call.identity.payload);
-    let part = Part { body: Body::new(verified), length, headers, payload };
+    let verdict = verified.verdict();
+    let part = Part { body: Body::new(verified), length, headers, verdict, payload };
     let upload = PinnedUpload::open(gateway, call).await?;
     upload.store(part).await
 }
 
 /// UploadPartCopy: the source is read where it rests and goes through the same gate as any part.
 pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
-    let (source, origin) = copy::find_source(&gateway, &call).await?;
+    let origin = copy::find_source(&gateway, &call).await?;
+    let copy::Origin { source, placement, facts } = &origin;
     let mut conditions = copy::source_conditions(&call.parts.headers);
     if let Some(range) = call.parts.headers.get("x-amz-copy-source-range") {
         conditions.insert(http::header::RANGE, range.clone());
@@ -102,23 +106,25 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
     let request =
         forward::request(Method::GET, &source.bucket, Some(&source.key), "", conditions, Body::empty())?;
     let mut upload = PinnedUpload::open(gateway.clone(), call).await?;
-    copy::inherit(&mut upload.labels, &origin);
+    copy::inherit(&mut upload.labels, placement);
     upload.labels.coverage = Coverage::Complete;
-    let reading = gateway.locations.source_of_copy(&origin.location)?.call(request).await?;
+    let Some(permit) = upload.decide(&upload.labels)?.permit(&upload.upload.location) else {
+        return Err(upload.misplaced(&upload.labels).await);
+    };
+    origin.export(&gateway, &upload.call, &permit).await?;
+    let reading = gateway.locations.source_of_copy(&facts.id)?.call(request).await?;
     if !matches!(reading.status(), StatusCode::OK | StatusCode::PARTIAL_CONTENT) {
         return Ok(copy::source_failure(reading));
     }
-    if header_text(reading.headers(), "etag").is_some_and(|etag| etag != origin.etag) {
-        return Err(Failure::client(
-            Code::OperationAborted,
-            "The copy source is being overwritten. Try again.",
-        ));
+    if header_text(reading.headers(), "etag").is_some_and(|etag| !same_etag(&etag, &placement.etag)) {
+        return Err(copy::being_overwritten());
     }
     let length = http_body::Body::size_hint(reading.body())
         .exact()
         .ok_or_else(|| Failure::internal("the location sent a body of unknown length"))?;
     let headers = copy::without_source(forward::onward_headers(&upload.call.parts));
-    let part = Part { body: reading.into_body(), length, headers, payload: PayloadHash::Unsigned };
+    let (verdict, payload) = (PayloadVerdict::default(), PayloadHash::Unsigned);
+    let part = Part { body: reading.into_body(), length, headers, verdict, payload };
     let response = upload.store(part).await?;
     let etag = header_text(response.headers(), "etag").unwrap_or_default();
     if !response.status().is_success() {
@@ -126,7 +132,7 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
     }
     Ok(xml_response(xml::copy_part_result(&xml::CopyAnswer {
         etag,
-        last_modified: xml::iso8601(super::record::now_ms()),
+        last_modified: crate::clock::iso8601(super::record::now_ms()),
         rest: String::new(),
     })))
 }
@@ -141,9 +147,13 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
     };
     let PinnedUpload { call, bucket, labels, upload, handle, .. } = upload;
     let conditions = Conditions::of_write(&call.parts.headers)?;
-    let headers = forward::onward_headers(&call.parts);
+    let mut headers = forward::onward_headers(&call.parts);
+    strip_framing(&mut headers, call.identity.payload, document.len() as u64);
+    // It was about the document, which has been verified.
+    headers.remove("x-amz-trailer");
     let query = call.target.query.for_location(&[("uploadId", &upload.id)]);
     let home = gateway.home_country(bucket.home.as_ref());
+    let upload_labels = upload_handle(&gateway, &call, &upload.id)?;
     let mut write = Write {
         gateway: gateway.clone(),
         call,
@@ -152,7 +162,8 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
         home,
         kind: IntentKind::CompleteUpload,
         action: Action::Store,
-        held_in: Default::default(),
+        origin: None,
+        export: None,
         length: 0,
     };
     let location = gateway.locations.storing(&permit)?;
@@ -181,15 +192,32 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
         false => Outcome::Failed(ErrorDocument::default()),
     };
     let Outcome::Done(result) = result else {
-        gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        // An error after a 200 is a server's error too: it may have taken effect.
+        if !parts.status.is_success() && !is_unclear(parts.status) {
+            gateway.catalogue.drop_intent(verdict.intent.id()).await?;
+        }
         return Ok(Response::from_parts(parts, Body::full(document)));
     };
     let head = forward::request(Method::HEAD, &bucket, Some(&key), "", HeaderMap::new(), Body::empty())?;
     let head = location.call(head).await.map_err(Failure::from)?;
     write.length = header_text(head.headers(), "content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    // A part that was still being judged when this began has added its labels by now: its last bytes came after that.
+    let mut verdict = verdict;
+    labels::add_remembered(&gateway, upload_labels, &mut verdict.labels).await?;
     let version = header_text(&parts.headers, "x-amz-version-id");
-    let recorded = write.record(verdict, result.etag, version).await?;
+    let recorded = write.record(verdict, Some(result.etag.clone()), version).await?;
+    let mut parts = parts;
+    parts.headers.remove(http::header::CONTENT_LENGTH);
+    let url = format!("{}{}", gateway_url(&write.call), write.call.parts.uri.path());
+    let document = xml::complete_result(&url, &bucket, &key, &result);
     Ok(answer_stored(Response::from_parts(parts, Body::full(document)), &recorded))
+}
+
+/// Where the client found the gateway, for the object's URL.
+fn gateway_url(call: &Call) -> String {
+    let host = call.parts.headers.get(http::header::HOST).and_then(|host| host.to_str().ok());
+    let host = host.or(call.parts.uri.host()).unwrap_or_default();
+    format!("{}://{host}", call.parts.uri.scheme_str().unwrap_or("http"))
 }
 
 /// AbortMultipartUpload.
@@ -228,6 +256,7 @@ struct Part {
     body: Body,
     length: u64,
     headers: HeaderMap,
+    verdict: PayloadVerdict,
     payload: PayloadHash,
 }
 
@@ -262,17 +291,10 @@ impl PinnedUpload {
     /// Scans, judges and forwards one part.
     async fn store(self, part: Part) -> Result<Response<Body>, Failure> {
         let gateway = self.gateway.clone();
-        let Part { body, length, headers, payload } = part;
-        let _slot = gateway.window_slot().await?;
-        let Window { frames, rest, scanner } =
-            read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
-        let permit = match self.judge(scanner.findings_so_far()).await {
-            Ok(permit) => permit,
-            Err(failure) => {
-                drain::drain(rest);
-                return Err(failure);
-            }
-        };
+        let Part { body, length, mut headers, verdict, payload } = part;
+        let Window { frames, rest, scanner } = read_window(&gateway, body).await?;
+        verdict.settle_trailer(&mut headers);
+        let permit = self.judge(scanner.findings_so_far()).await?;
         let location = gateway.locations.storing(&permit)?;
         let pinned = self.clone();
         let gate: Gate = Box::new(move |findings| {
@@ -322,16 +344,36 @@ impl PinnedUpload {
             (Ok(()), Ok(decision)) => decision,
         };
         let home = gateway.home_country(self.bucket.home.as_ref());
-        let refused = refuse(gateway, &self.call, labels, &decision, home).await;
+        let message = match self.discard().await {
+            Ok(()) => {
+                "The parts of this upload hold data that may not rest in the location that it was begun in. It \
+                 was aborted. Begin a new upload of the same key: it will go to a location that is allowed."
+            }
+            Err(failure) => {
+                let cause = failure.cause.map(|cause| cause.to_string()).unwrap_or_default();
+                tracing::warn!(location = %self.upload.location, cause, "a misplaced upload could not be aborted");
+                "The parts of this upload hold data that may not rest in the location that it was begun in. Abort \
+                 it and begin a new upload of the same key: it will go to a location that is allowed."
+            }
+        };
         if decision.allowed().is_empty() {
-            return refused;
+            return refuse(gateway, &self.call, labels, &decision, home).await;
         }
-        S3Error::new(
-            Code::AccessDenied,
-            "The parts of this upload hold data that may not rest in the location that it was begun in. Abort \
-             it and begin a new upload of the same key: it will go to a location that is allowed.",
-        )
-        .into()
+        let elsewhere = S3Error::new(Code::AccessDenied, message);
+        refuse_place(gateway, &self.call, labels, &decision, &self.upload.location, home, elsewhere).await
+    }
+
+    /// Has the location throw the parts away: they may not rest there.
+    async fn discard(&self) -> Result<(), Failure> {
+        let (bucket, key) = (self.call.bucket()?, self.call.key()?);
+        let query = format!("uploadId={}", encode(&self.upload.id));
+        let request =
+            forward::request(Method::DELETE, bucket, Some(key), &query, HeaderMap::new(), Body::empty())?;
+        let response = self.gateway.locations.housekeeping(&self.upload.location)?.call(request).await?;
+        match response.status() {
+            status if status.is_success() || status == StatusCode::NOT_FOUND => Ok(()),
+            status => Err(Failure::internal(format!("the location answered {status} to an abort"))),
+        }
     }
 }
 

@@ -50,11 +50,12 @@ pub async fn put_object(gateway: Arc<Gateway>, call: Call, body: Body) -> Result
         kind: IntentKind::Put,
         action: Action::Store,
         length: verified.decoded_length(),
+        verdict: verified.verdict(),
         body: Body::new(verified),
         headers,
         payload: labels::payload_hash(&call.identity.payload),
         conditions: Conditions::of_write(&call.parts.headers)?,
-        held_in: Default::default(),
+        origin: None,
     };
     let stored = store(&gateway, Arc::new(call), bucket, labels, content).await?;
     Ok(stored.into_response())

@@ -1,11 +1,10 @@
 //! What goes into the catalogue and the log, and what the client is told of it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use http::{HeaderValue, Response};
 
 use crate::body::Body;
 use crate::catalogue::{ObjectId, Placement, Recorded};
+pub use crate::clock::now_ms;
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
@@ -13,15 +12,9 @@ use crate::gateway::metrics::RuleLabels;
 use crate::label::Labels;
 use crate::locations::LocationFacts;
 use crate::log::{DecisionFacts, EntryDraft, Event, Place, SealedFacts};
-use crate::names::Country;
+use crate::names::{Country, LocationId};
 use crate::policy::{Decision, MechanismUse, Permit, Refusal, Rule};
-use crate::random;
 use crate::s3::error::{Code, S3Error};
-
-/// Milliseconds since the Unix epoch.
-pub fn now_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
-}
 
 /// A location as log entries show it.
 pub fn place(facts: &LocationFacts) -> Place {
@@ -79,7 +72,7 @@ fn mechanism(used: &MechanismUse) -> String {
 /// The row that a write by this permit will get; ETag and version come with the location's answer.
 pub fn placement(labels: &Labels, permit: &Permit, size: u64) -> Placement {
     Placement {
-        object: ObjectId(random::bytes()),
+        object: ObjectId::random(),
         location: permit.location().id.clone(),
         classes: labels.classes,
         subjects: labels.subjects,
@@ -136,20 +129,51 @@ pub async fn refuse(
     let Some(refusal) = decision.refusal() else {
         return Failure::internal("a decision that allows was to be refused");
     };
+    match log_refusal(gateway, call, labels, decision, &refusal, home).await {
+        Ok(()) => refusal_failure(&refusal, S3Error::new(Code::AccessDenied, refusal.message.clone())),
+        Err(failure) => failure,
+    }
+}
+
+/// Logs that `location` may not hold what another location may, and makes `answer` the answer.
+pub async fn refuse_place(
+    gateway: &Gateway,
+    call: &Call,
+    labels: &Labels,
+    decision: &Decision,
+    location: &LocationId,
+    home: Country,
+    answer: S3Error,
+) -> Failure {
+    let Some(refusal) = decision.refusal_at(location) else {
+        return Failure::internal("a location that is allowed was to be refused");
+    };
+    match log_refusal(gateway, call, labels, decision, &refusal, home).await {
+        Ok(()) => refusal_failure(&refusal, answer),
+        Err(failure) => failure,
+    }
+}
+
+async fn log_refusal(
+    gateway: &Gateway,
+    call: &Call,
+    labels: &Labels,
+    decision: &Decision,
+    refusal: &Refusal,
+    home: Country,
+) -> Result<(), Failure> {
     // The record of a refusal stays with the people whom the data is about, if we have a place there.
     let jurisdiction =
         labels.subjects.iter().find(|country| gateway.locations.is_in(*country)).unwrap_or(home);
+    gateway.require_log()?;
     let draft = draft(call, Event::Refuse, jurisdiction, labels, decided(decision, "deny"));
-    if let Err(error) = gateway.catalogue.record_event(draft).await {
-        return error.into();
-    }
+    gateway.catalogue.record_event(draft).await?;
     let rule = refusal.rule.id.to_string();
     gateway.metrics.refusals.get_or_create(&RuleLabels { rule }).inc();
-    refusal_failure(&refusal)
+    Ok(())
 }
 
-fn refusal_failure(refusal: &Refusal) -> Failure {
-    let mut error = S3Error::new(Code::AccessDenied, refusal.message.clone());
+fn refusal_failure(refusal: &Refusal, mut error: S3Error) -> Failure {
     if let Ok(rule) = HeaderValue::from_str(&refusal.rule.id) {
         error = error.header(http::HeaderName::from_static("x-domicile-rule"), rule);
     }

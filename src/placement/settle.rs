@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 
 use http::{HeaderMap, Method, StatusCode};
 
-use super::{forward, header_text, record};
+use super::conditions::same_etag;
+use super::{forward, header_text};
 use crate::body::Body;
-use crate::catalogue::{Intent, IntentKind, ObjectHandle, WriteRecord};
+use crate::catalogue::{Intent, IntentKind, ObjectHandle, Placement, Stray, WriteRecord};
 use crate::gateway::Gateway;
 use crate::gateway::failure::Failure;
+use crate::label::Coverage;
 use crate::log::Event;
 use crate::names::{BucketName, LocationId, ObjectKey};
 
@@ -19,11 +21,7 @@ pub async fn sweep(gateway: &Gateway) {
         Ok(intents) => intents,
         Err(error) => return tracing::warn!(%error, "cannot list open intents"),
     };
-    let mut open: BTreeMap<(ObjectHandle, LocationId), Vec<Intent>> = BTreeMap::new();
-    for intent in intents.into_iter().filter(|intent| !gateway.live_intents.contains(intent.id)) {
-        open.entry((intent.handle, intent.placement.location.clone())).or_default().push(intent);
-    }
-    for ((_, location), intents) in open {
+    for ((_, location), intents) in by_place(gateway, intents) {
         if let Err(failure) = settle(gateway, &location, intents).await {
             let cause = failure.cause.map(|cause| cause.to_string()).unwrap_or_default();
             tracing::warn!(%location, cause, "a write could not be settled yet");
@@ -31,26 +29,66 @@ pub async fn sweep(gateway: &Gateway) {
     }
 }
 
-/// What the location holds now.
-struct Held {
-    etag: String,
-    version: Option<String>,
-    size: u64,
+/// Gives up writes of a key that began earlier, got lost, and are not settled yet, at all locations but `kept`. Called
+/// with the key's lock held, before a newer write or a deletion is acknowledged: were they found and recorded
+/// afterwards, they would undo it. What they may have left behind is listed as residue.
+pub async fn give_up_others(
+    gateway: &Gateway,
+    handle: ObjectHandle,
+    bucket: &BucketName,
+    key: &ObjectKey,
+    kept: Option<&LocationId>,
+) -> Result<(), Failure> {
+    for (id, location) in gateway.catalogue.open_writes_of(handle).await? {
+        if kept != Some(&location) && !gateway.live_intents.contains(id) {
+            let (bucket, key) = (bucket.to_string(), key.as_str().to_owned());
+            gateway.catalogue.give_up_intent(id, bucket, key).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Settles the open writes of one key, before something is said or done that depends on their outcome. `true` when
+/// there were any.
+pub async fn settle_key(gateway: &Gateway, handle: ObjectHandle) -> Result<bool, Failure> {
+    let open = by_place(gateway, gateway.catalogue.open_intents_of(handle).await?);
+    let any = !open.is_empty();
+    for ((_, location), intents) in open {
+        settle(gateway, &location, intents).await?;
+    }
+    Ok(any)
+}
+
+/// The intents that nobody is serving, by what has to be asked about them.
+fn by_place(gateway: &Gateway, intents: Vec<Intent>) -> BTreeMap<(ObjectHandle, LocationId), Vec<Intent>> {
+    let mut open: BTreeMap<_, Vec<Intent>> = BTreeMap::new();
+    for intent in intents.into_iter().filter(|intent| !gateway.live_intents.contains(intent.id)) {
+        open.entry((intent.handle, intent.placement.location.clone())).or_default().push(intent);
+    }
+    open
+}
+
+/// What a location holds now.
+pub(super) struct Held {
+    pub etag: String,
+    pub version: Option<String>,
+    pub size: u64,
 }
 
 /// Settles all open intents of one key at one location.
-async fn settle(gateway: &Gateway, location: &LocationId, mut intents: Vec<Intent>) -> Result<(), Failure> {
+async fn settle(gateway: &Gateway, location: &LocationId, intents: Vec<Intent>) -> Result<(), Failure> {
     let Some(first) = intents.first() else { return Ok(()) };
     let handle = first.handle;
     let bucket: BucketName = first.bucket.parse()?;
     let key: ObjectKey = first.key.parse()?;
     let _guard = gateway.key_locks.lock(handle).await;
     let held = held(gateway, location, &bucket, &key).await?;
-    let current = gateway.catalogue.find(handle).await?.filter(|row| row.location == *location);
+    let placed = gateway.catalogue.find(handle).await?;
+    let here = placed.as_ref().filter(|row| row.location == *location);
     let Some(held) = held else {
         // Nothing is there. A delete took effect; a write did not.
         for intent in intents {
-            if intent.kind == IntentKind::Delete && current.is_some() {
+            if intent.kind == IntentKind::Delete && here.is_some() {
                 let mut draft = intent.draft;
                 draft.event = Event::Recovered;
                 gateway.catalogue.record_delete(intent.id, handle, draft).await?;
@@ -60,44 +98,121 @@ async fn settle(gateway: &Gateway, location: &LocationId, mut intents: Vec<Inten
         }
         return Ok(());
     };
-    let known = current.as_ref().is_some_and(|row| row.etag == held.etag)
-        || gateway.catalogue.residues(usize::MAX).await?.iter().any(|residue| {
-            residue.handle == handle && residue.location == *location && residue.etag == held.etag
-        });
-    intents.sort_by_key(|intent| (intent.placement.size == held.size, intent.begun_at));
-    let landed = intents.iter().rposition(|intent| intent.kind != IntentKind::Delete);
-    if known || landed.is_none() {
-        // The bytes are those of an earlier write: none of these took effect.
-        for intent in intents {
-            gateway.catalogue.drop_intent(intent.id).await?;
+    let (deletes, mut writes): (Vec<Intent>, Vec<Intent>) =
+        intents.into_iter().partition(|intent| intent.kind == IntentKind::Delete);
+    for delete in deletes {
+        gateway.catalogue.drop_intent(delete.id).await?;
+    }
+    // The likeliest last: of the right size, then the latest.
+    writes.sort_by_key(|intent| (intent.placement.size == held.size, intent.begun_at));
+    if let Some(row) = here.filter(|row| same_etag(&row.etag, &held.etag)) {
+        return same_bytes(gateway, row, held, writes).await;
+    }
+    if is_residue(gateway, handle, location, &held).await? {
+        // The bytes are those of an earlier write, about to be removed: none of these took effect.
+        for write in writes {
+            gateway.catalogue.drop_intent(write.id).await?;
         }
         return Ok(());
     }
-    let Some(intent) = landed.map(|index| intents.remove(index)) else { return Ok(()) };
-    let mut placement = intent.placement;
-    let mut draft = intent.draft;
-    // Where several writes were open, nobody can say whose bytes these are: they carry the labels of all.
-    for other in &intents {
-        placement.classes = placement.classes.union(other.placement.classes);
-        placement.subjects = placement.subjects.union(other.placement.subjects);
+    let Some(landed) = writes.pop() else { return Ok(()) };
+    // What was acknowledged after this write had begun must not be undone by it: nobody was told that it happened.
+    if placed.as_ref().is_some_and(|row| row.location != *location && row.placed_at >= landed.begun_at) {
+        for other in writes {
+            gateway.catalogue.drop_intent(other.id).await?;
+        }
+        let Intent { id: intent, bucket, key, .. } = landed;
+        let stray = Stray { intent, bucket, key, etag: held.etag, version: held.version };
+        gateway.catalogue.record_stray(stray).await?;
+        return Ok(());
+    }
+    recover(gateway, landed, writes, held, None).await
+}
+
+/// The location holds the bytes of the placement. A write of the same bytes may have taken effect all the same, with
+/// tags and metadata of its own; whether it did cannot be told, so the object has its labels too.
+async fn same_bytes(
+    gateway: &Gateway,
+    row: &Placement,
+    held: Held,
+    writes: Vec<Intent>,
+) -> Result<(), Failure> {
+    let adds = |write: &Intent| {
+        let write_of_its_size = write.kind == IntentKind::CompleteUpload || write.placement.size == held.size;
+        let (classes, subjects) = (write.placement.classes, write.placement.subjects);
+        write_of_its_size
+            && (row.classes.union(classes) != row.classes || row.subjects.union(subjects) != row.subjects)
+    };
+    let (mut adding, others): (Vec<Intent>, Vec<Intent>) = writes.into_iter().partition(adds);
+    for other in others {
         gateway.catalogue.drop_intent(other.id).await?;
+    }
+    match adding.pop() {
+        Some(last) => recover(gateway, last, adding, held, Some(row)).await,
+        None => Ok(()),
+    }
+}
+
+/// Records the write that landed. Where several could have, nobody can say whose bytes these are: they carry the
+/// labels of all, and those of the placement that they may be instead.
+async fn recover(
+    gateway: &Gateway,
+    landed: Intent,
+    others: Vec<Intent>,
+    held: Held,
+    instead: Option<&Placement>,
+) -> Result<(), Failure> {
+    let Intent { id, handle, bucket, key, kind, mut placement, mut draft, begun_at } = landed;
+    for other in others.iter().map(|other| &other.placement).chain(instead) {
+        placement.classes = placement.classes.union(other.classes);
+        placement.subjects = placement.subjects.union(other.subjects);
+        for evidence in &other.evidence {
+            if !placement.evidence.contains(evidence) {
+                placement.evidence.push(evidence.clone());
+            }
+        }
+    }
+    // What has another size than any write that was begun is not what the scanner saw.
+    let size_is_known = kind != IntentKind::CompleteUpload;
+    if size_is_known && placement.size != held.size {
+        placement.coverage = Coverage::Partial;
     }
     placement.etag.clone_from(&held.etag);
     placement.version.clone_from(&held.version);
     placement.size = held.size;
-    placement.placed_at = record::now_ms();
+    // Its place in the order of writes is where it began: it may be older than what was acknowledged since.
+    placement.placed_at = begun_at;
     draft.event = Event::Recovered;
     draft.classes = placement.classes;
     draft.subjects = placement.subjects;
     draft.sealed.etag = Some(held.etag);
     draft.sealed.version = held.version;
-    let write =
-        WriteRecord { intent: intent.id, handle, bucket: intent.bucket, key: intent.key, placement, draft };
+    let write = WriteRecord { intent: id, handle, bucket, key, placement, draft };
     gateway.catalogue.record_write(write).await?;
+    for other in others {
+        gateway.catalogue.drop_intent(other.id).await?;
+    }
     Ok(())
 }
 
-async fn held(
+async fn is_residue(
+    gateway: &Gateway,
+    handle: ObjectHandle,
+    location: &LocationId,
+    held: &Held,
+) -> Result<bool, Failure> {
+    Ok(gateway.catalogue.residues(usize::MAX).await?.iter().any(|residue| {
+        residue.handle == handle && residue.location == *location && same_etag(&residue.etag, &held.etag)
+    }))
+}
+
+/// Whether an answer leaves open if the request took effect: a server's error is no refusal.
+pub(super) fn is_unclear(status: StatusCode) -> bool {
+    status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
+}
+
+/// What a location holds under a key.
+pub(super) async fn held(
     gateway: &Gateway,
     location: &LocationId,
     bucket: &BucketName,

@@ -8,11 +8,12 @@ use http::{HeaderMap, Method, Response, header};
 
 use super::choose::choose;
 use super::conditions::Conditions;
-use super::drain::drain;
+use super::copy::Origin;
 use super::held::{Gate, HeldBody};
 use super::intents::LiveIntent;
 use super::keylock::KeyGuard;
-use super::record::{self, answer_stored, placement, refuse};
+use super::record::{self, answer_stored, placement, refuse, refuse_place};
+use super::settle::{self, is_unclear};
 use super::window::{Window, read_window};
 use super::{forward, header_text, labels, residue};
 use crate::body::{Body, BoxError};
@@ -26,9 +27,10 @@ use crate::label::Labels;
 use crate::label::scanner::Findings;
 use crate::locations::{LocationError, PayloadHash};
 use crate::log::{EntryDraft, Event};
-use crate::names::{Country, CountrySet};
+use crate::names::{Country, LocationId};
 use crate::policy::{Action, Decision, Permit};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::payload::Verdict as PayloadVerdict;
 
 /// How long findings steer a client's retry.
 const VERDICT_LIFETIME_MS: u64 = 3_600_000;
@@ -43,10 +45,12 @@ pub(super) struct Content {
     pub length: u64,
     /// As the location gets them.
     pub headers: HeaderMap,
+    /// What the body's own verification finds: a checksum behind a short body becomes a header.
+    pub verdict: PayloadVerdict,
     pub payload: PayloadHash,
     pub conditions: Conditions,
-    /// Countries that hold a copy of these bytes already.
-    pub held_in: CountrySet,
+    /// Where the bytes of a copy come from.
+    pub origin: Option<Origin>,
 }
 
 /// The end of a store.
@@ -75,36 +79,48 @@ pub(super) async fn store(
     mut labels: Labels,
     content: Content,
 ) -> Result<Stored, Failure> {
-    let Content { kind, action, body, length, mut headers, payload, conditions, held_in } = content;
+    let Content { kind, action, body, length, mut headers, verdict, payload, conditions, origin } = content;
     let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
     let home = gateway.home_country(bucket.home.as_ref());
-    let write = Write { gateway: gateway.clone(), call, bucket, handle, home, kind, action, held_in, length };
+    let mut write = Write {
+        gateway: gateway.clone(),
+        call,
+        bucket,
+        handle,
+        home,
+        kind,
+        action,
+        origin,
+        export: None,
+        length,
+    };
 
     // Label: the first window, and what the detectors find there.
-    let _slot = gateway.window_slot().await?;
-    let Window { frames, rest, scanner } =
-        read_window(body, gateway.config.label.window_bytes).await.map_err(body_failure)?;
+    let Window { frames, rest, scanner } = read_window(gateway, body).await?;
+    verdict.settle_trailer(&mut headers);
     scanner.findings_so_far().apply(&mut labels);
 
     // Decide, and place.
     let decision = write.decide(&labels)?;
     if decision.allowed().is_empty() {
-        drain(rest);
         return Err(refuse(gateway, &write.call, &labels, &decision, home).await);
     }
     let permit = choose(gateway, &decision, write.bucket.home.as_ref())?;
     let location = gateway.locations.storing(&permit)?;
-    let previous = gateway.catalogue.find(handle).await?;
-    if let Err(failure) = conditions.check(previous.as_ref()) {
-        drain(rest);
-        return Err(failure);
-    }
-    // Another location's ETag means nothing to this one; there the check under the lock decides alone.
-    if previous.is_some_and(|previous| previous.location != location.facts.id) {
-        headers.remove(header::IF_MATCH);
-        headers.remove(header::IF_NONE_MATCH);
+    if conditions != Conditions::None {
+        let previous = gateway.catalogue.find(handle).await?;
+        conditions.check(previous.as_ref())?;
+        // Another location's ETag means nothing to this one, and what lies here unplaced is no object: there the check
+        // under the lock decides alone.
+        if previous.is_none_or(|previous| previous.location != location.facts.id) {
+            headers.remove(header::IF_MATCH);
+            headers.remove(header::IF_NONE_MATCH);
+        }
     }
 
+    if let Some(origin) = &write.origin {
+        write.export = origin.export(gateway, &write.call, &permit).await?;
+    }
     // The intent is durable before the first byte leaves.
     let intent = write.open_intent(&labels, &permit).await?;
     let intent_id = intent.id();
@@ -139,13 +155,17 @@ pub(super) async fn store(
     };
     let verdict = sealed.lock().unwrap_or_else(PoisonError::into_inner).take();
     if !response.status().is_success() {
-        let id = verdict.map_or(intent_id, |verdict: Verdict| verdict.intent.id());
-        gateway.catalogue.drop_intent(id).await?;
+        match verdict {
+            // The last bytes had left: it may have arrived, as above.
+            Some(_) if is_unclear(response.status()) => {}
+            Some(verdict) => gateway.catalogue.drop_intent(verdict.intent.id()).await?,
+            None => gateway.catalogue.drop_intent(intent_id).await?,
+        }
         return Ok(Stored::Declined(response));
     }
     let verdict =
         verdict.ok_or_else(|| Failure::internal("a location answered before it had the whole body"))?;
-    let etag = header_text(response.headers(), "etag").unwrap_or_default();
+    let etag = header_text(response.headers(), "etag");
     let version = header_text(response.headers(), "x-amz-version-id");
     let recorded = write.record(verdict, etag, version).await?;
     Ok(Stored::Recorded { response, recorded: Box::new(recorded) })
@@ -160,7 +180,9 @@ pub(super) struct Write {
     pub home: Country,
     pub kind: IntentKind,
     pub action: Action,
-    pub held_in: CountrySet,
+    pub origin: Option<Origin>,
+    /// The id of the transfer, when a copy crosses a border.
+    pub export: Option<[u8; 16]>,
     pub length: u64,
 }
 
@@ -193,13 +215,14 @@ fn gate(write: Arc<Write>, judgement: Judgement, sealed: Arc<Mutex<Option<Verdic
 
 impl Write {
     fn decide(&self, labels: &Labels) -> Result<Arc<Decision>, Failure> {
-        labels::decide_held(&self.gateway, &self.call, &self.bucket, labels, self.action, self.held_in)
+        let held_in = self.origin.as_ref().map(Origin::held_in).unwrap_or_default();
+        labels::decide_held(&self.gateway, &self.call, &self.bucket, labels, self.action, held_in)
     }
 
     fn request(&self, headers: HeaderMap, body: Body) -> Result<http::Request<Body>, Failure> {
         // A copy's query and body are not the client's own.
         let query = match self.kind {
-            IntentKind::Put => forward::onward_query(&self.call.parts.uri),
+            IntentKind::Put => self.call.target.query.for_location(&[]),
             _ => String::new(),
         };
         Ok(forward::request(Method::PUT, self.call.bucket()?, Some(self.call.key()?), &query, headers, body)?)
@@ -212,7 +235,7 @@ impl Write {
         if (labels.classes, labels.subjects) != before {
             let decision = self.decide(&labels)?;
             let Some(still) = decision.permit(&permit.location().id) else {
-                return Err(self.late_finding(&labels, &decision).await);
+                return Err(self.late_finding(&labels, &decision, &permit.location().id).await);
             };
             permit = still;
             // A crash from here on must find the labels of the whole content.
@@ -221,13 +244,18 @@ impl Write {
             intent = wider;
         }
         let guard = self.gateway.key_locks.lock(self.handle).await;
-        conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())?;
+        if conditions != Conditions::None
+            && let Err(failure) = conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())
+        {
+            self.gateway.catalogue.drop_intent(intent.id()).await?;
+            return Err(failure);
+        }
         Ok(Verdict { labels, permit, intent, guard })
     }
 
     /// What was found late does not fit the location that was chosen early: nothing is stored, and the client's
     /// own retry of the same key will go where it may.
-    async fn late_finding(&self, labels: &Labels, decision: &Decision) -> Failure {
+    async fn late_finding(&self, labels: &Labels, decision: &Decision, chosen: &LocationId) -> Failure {
         let gateway = &self.gateway;
         gateway.metrics.late_findings.inc();
         let until = record::now_ms() + VERDICT_LIFETIME_MS;
@@ -235,16 +263,15 @@ impl Write {
         if let Err(error) = gateway.catalogue.remember_verdict(self.handle, found, until).await {
             return error.into();
         }
-        let refused = refuse(gateway, &self.call, labels, decision, self.home).await;
         if decision.allowed().is_empty() {
-            return refused;
+            return refuse(gateway, &self.call, labels, decision, self.home).await;
         }
-        S3Error::new(
+        let again = S3Error::new(
             Code::SlowDown,
             "The content turned out to hold data that may not rest in the location that was chosen from its \
              beginning. Nothing was stored. Send the request again: it will go to a location that is allowed.",
-        )
-        .into()
+        );
+        refuse_place(gateway, &self.call, labels, decision, chosen, self.home, again).await
     }
 
     pub(super) async fn open_intent(&self, labels: &Labels, permit: &Permit) -> Result<LiveIntent, Failure> {
@@ -266,7 +293,9 @@ impl Write {
         let facts = permit.location();
         let permitted = record::permitted(permit);
         let mut draft = record::draft(&self.call, Event::Write, facts.country, labels, permitted);
+        draft.from.extend(self.origin.iter().map(|origin| record::place(&origin.facts)));
         draft.to.push(record::place(facts));
+        draft.transfer = self.export;
         draft
     }
 
@@ -275,9 +304,13 @@ impl Write {
     pub(super) async fn record(
         &self,
         verdict: Verdict,
-        etag: String,
+        etag: Option<String>,
         version: Option<String>,
     ) -> Result<Recorded, Failure> {
+        let etag = match etag {
+            Some(etag) => etag,
+            None => self.ask_etag(&verdict.permit).await?,
+        };
         let mut draft = self.draft(&verdict.labels, &verdict.permit);
         draft.sealed.etag = Some(etag.clone());
         draft.sealed.version = version.clone();
@@ -291,11 +324,22 @@ impl Write {
             draft,
         };
         let recorded = self.gateway.catalogue.record_write(write).await?;
+        let (bucket, key) = (self.call.bucket()?, self.call.key()?);
+        let kept = Some(&recorded.placement.location);
+        settle::give_up_others(&self.gateway, self.handle, bucket, key, kept).await?;
         self.gateway.count_stored(&verdict.permit.location().id);
         drop(verdict.guard);
-        if recorded.displaced.is_some() {
-            residue::remove_promptly(&self.gateway).await;
+        if let Some(residue) = recorded.displaced.clone() {
+            residue::remove_promptly(&self.gateway, residue).await;
         }
         Ok(recorded)
+    }
+
+    /// Of a location that did not say it with its answer. Without it nobody could tell these bytes from others.
+    async fn ask_etag(&self, permit: &Permit) -> Result<String, Failure> {
+        let location = &permit.location().id;
+        let held = settle::held(&self.gateway, location, self.call.bucket()?, self.call.key()?).await?;
+        let held = held.ok_or_else(|| Failure::internal("a location does not hold what it said it took"))?;
+        Ok(held.etag)
     }
 }

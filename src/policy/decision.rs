@@ -82,11 +82,6 @@ impl Decision {
         &self.rules
     }
 
-    /// The rules that decided about one location.
-    pub fn rules_at(&self, location: &LocationId) -> &[Arc<Rule>] {
-        self.verdict_at(location).map_or(&[], |verdict| &verdict.rules)
-    }
-
     /// Duties that are due at any allowed place; [`Permit::obligations`] has those of one.
     pub fn obligations(&self) -> &[Obligation] {
         &self.obligations

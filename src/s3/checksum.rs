@@ -8,7 +8,7 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use crc_fast::CrcAlgorithm;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use md5::Digest as _;
 use subtle::ConstantTimeEq;
 
@@ -60,6 +60,32 @@ impl Algorithm {
         }
     }
 
+    /// The element that carries a value in documents.
+    pub const fn element(self) -> &'static str {
+        match self {
+            Algorithm::Crc32 => "ChecksumCRC32",
+            Algorithm::Crc32c => "ChecksumCRC32C",
+            Algorithm::Crc64Nvme => "ChecksumCRC64NVME",
+            Algorithm::Sha1 => "ChecksumSHA1",
+            Algorithm::Sha256 => "ChecksumSHA256",
+        }
+    }
+
+    /// The CRC that it is; of those, the checksum of a whole follows from the ones of its parts.
+    pub const fn crc(self) -> Option<CrcAlgorithm> {
+        match self {
+            Algorithm::Crc32 => Some(CrcAlgorithm::Crc32IsoHdlc),
+            Algorithm::Crc32c => Some(CrcAlgorithm::Crc32Iscsi),
+            Algorithm::Crc64Nvme => Some(CrcAlgorithm::Crc64Nvme),
+            Algorithm::Sha1 | Algorithm::Sha256 => None,
+        }
+    }
+
+    /// The algorithm of this name, in any case.
+    pub fn of_name(name: &str) -> Option<Algorithm> {
+        Algorithm::ALL.into_iter().find(|algorithm| algorithm.name().eq_ignore_ascii_case(name))
+    }
+
     /// The algorithm whose header has this name, in any case.
     pub fn of_header(name: &str) -> Option<Algorithm> {
         Algorithm::ALL.into_iter().find(|algorithm| algorithm.header().as_str().eq_ignore_ascii_case(name))
@@ -96,6 +122,13 @@ impl Checksum {
     pub fn to_base64(&self) -> String {
         STANDARD.encode(self.as_bytes())
     }
+
+    /// The one header, or trailer, that carries it.
+    pub fn to_headers(&self) -> HeaderMap {
+        // Base64 is made of what a header value may hold.
+        let value = HeaderValue::from_str(&self.to_base64()).ok();
+        value.map(|value| (self.algorithm.header(), value)).into_iter().collect()
+    }
 }
 
 impl PartialEq for Checksum {
@@ -125,14 +158,11 @@ enum State {
 
 impl Hasher {
     pub fn new(algorithm: Algorithm) -> Hasher {
-        let crc = |kind| State::Crc(algorithm, Box::new(crc_fast::Digest::new(kind)));
         let sha = |kind| State::Sha(algorithm, digest::Context::new(kind));
-        Hasher(match algorithm {
-            Algorithm::Crc32 => crc(CrcAlgorithm::Crc32IsoHdlc),
-            Algorithm::Crc32c => crc(CrcAlgorithm::Crc32Iscsi),
-            Algorithm::Crc64Nvme => crc(CrcAlgorithm::Crc64Nvme),
-            Algorithm::Sha1 => sha(&digest::SHA1_FOR_LEGACY_USE_ONLY),
-            Algorithm::Sha256 => sha(&digest::SHA256),
+        Hasher(match (algorithm.crc(), algorithm) {
+            (Some(crc), _) => State::Crc(algorithm, Box::new(crc_fast::Digest::new(crc))),
+            (None, Algorithm::Sha1) => sha(&digest::SHA1_FOR_LEGACY_USE_ONLY),
+            (None, _) => sha(&digest::SHA256),
         })
     }
 
@@ -165,7 +195,7 @@ impl std::fmt::Debug for Hasher {
     }
 }
 
-/// Computes an MD5 piece by piece: for `Content-MD5`, which S3 still has, and for nothing else.
+/// Computes an MD5 piece by piece: for `Content-MD5` and entity tags, which S3 still has, and for nothing else.
 #[derive(Clone, Default)]
 pub struct Md5Hasher(md5::Md5);
 

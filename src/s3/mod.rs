@@ -6,5 +6,6 @@ pub mod listing;
 pub mod operation;
 pub mod payload;
 pub mod sigv4;
+pub mod tagging;
 pub mod token;
 pub mod xml;

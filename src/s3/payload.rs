@@ -5,6 +5,9 @@
 //! a header or trailer. On a bad verdict the reader gets an error instead of the last piece, so that whoever
 //! stores the bytes never has all of them. It does not scan contents and does not decide anything.
 //!
+//! A checksum that came in a trailer comes out as one, behind the last piece: it is part of what the client asked to
+//! be stored.
+//!
 //! An empty body needs care: HTTP clients do not poll a body of length 0. Unframed, it is judged in
 //! [`VerifiedBody::new`]; framed, call [`VerifiedBody::settle_empty`] before passing it on.
 
@@ -24,6 +27,7 @@ use super::sigv4::{Identity, PayloadMode};
 use crate::body::{Body, BoxError};
 
 const DECODED_LENGTH: HeaderName = HeaderName::from_static("x-amz-decoded-content-length");
+const TRAILER: HeaderName = HeaderName::from_static("x-amz-trailer");
 
 /// The body of a signed request, decoded and verified as it streams.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ pub struct VerifiedBody {
     released: u64,
     held: Option<Bytes>,
     progress: Progress,
+    /// The verified checksum of an announced trailer, until it follows the last piece as a trailer frame.
+    trailing: Option<Checksum>,
     verdict: Verdict,
 }
 
@@ -58,6 +64,15 @@ impl Verdict {
     /// `None` until all of the body was read and passed.
     pub fn verified(&self) -> Option<&Verified> {
         self.0.get()
+    }
+
+    /// Puts the checksum of a trailer among the headers, if it is known already: a short body is read to its end
+    /// before any of it goes on. Otherwise the headers go on announcing a trailer.
+    pub fn settle_trailer(&self, headers: &mut HeaderMap) {
+        if let (Some(verified), true) = (self.verified(), headers.contains_key(TRAILER)) {
+            headers.remove(TRAILER);
+            headers.extend(verified.checksum.map(|checksum| checksum.to_headers()).unwrap_or_default());
+        }
     }
 }
 
@@ -110,6 +125,7 @@ impl VerifiedBody {
             released: 0,
             held: None,
             progress: Progress::Reading,
+            trailing: None,
             verdict: Verdict::default(),
         };
         if verified.decoder.is_none() && verified.source.is_end_stream() {
@@ -199,6 +215,7 @@ impl VerifiedBody {
         }
         let checksum = self.checks.finish(&self.trailers)?;
         self.progress = Progress::Done;
+        self.trailing = checksum.filter(|_| self.checks.asserted.trailer.is_some());
         // Set once: there is one verdict.
         let _ = self.verdict.0.set(Verified { length: self.length, checksum });
         Ok(())
@@ -215,7 +232,7 @@ impl HttpBody for VerifiedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, PayloadError>>> {
         let this = self.get_mut();
         Poll::Ready(match ready!(this.poll_held(context)) {
-            Ok(None) => None,
+            Ok(None) => this.trailing.take().map(|checksum| Ok(Frame::trailers(checksum.to_headers()))),
             Ok(Some(data)) => {
                 this.released += data.len() as u64;
                 Some(Ok(Frame::data(data)))
@@ -223,13 +240,14 @@ impl HttpBody for VerifiedBody {
             Err(error) => {
                 this.progress = Progress::Done;
                 this.held = None;
+                this.trailing = None;
                 Some(Err(error))
             }
         })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.progress == Progress::Done && self.held.is_none()
+        self.progress == Progress::Done && self.held.is_none() && self.trailing.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -306,7 +324,8 @@ impl Checks {
 }
 
 /// Turns a client's headers into those of the decoded body: takes away what speaks of the framing, and states
-/// the length. Nothing changes for a body that was not framed, but for the length.
+/// the length. Nothing changes for a body that was not framed, but for the length. What `x-amz-trailer` announces
+/// stays announced: [`VerifiedBody`] ends with it as a trailer frame, see also [`Verdict::settle_trailer`].
 pub fn strip_framing(headers: &mut HeaderMap, payload: PayloadMode, decoded_length: u64) {
     headers.insert(CONTENT_LENGTH, HeaderValue::from(decoded_length));
     if !payload.is_streaming() {
@@ -314,10 +333,6 @@ pub fn strip_framing(headers: &mut HeaderMap, payload: PayloadMode, decoded_leng
     }
     headers.remove(TRANSFER_ENCODING);
     headers.remove(DECODED_LENGTH);
-    if headers.remove("x-amz-trailer").is_some() {
-        // It announces a checksum that is not among the headers any more.
-        headers.remove("x-amz-sdk-checksum-algorithm");
-    }
     let encodings: Vec<HeaderValue> = headers.get_all(CONTENT_ENCODING).iter().cloned().collect();
     headers.remove(CONTENT_ENCODING);
     for encoding in encodings {

@@ -33,9 +33,12 @@ use auth::{Claim, Credential, SignedHeaders};
 use crate::config::Secret;
 use crate::names::AppId;
 
+pub(crate) use canonical::strict_path;
 pub use error::{Flaw, SigError};
 pub use key::{ChunkSeed, SigningKey};
-pub use sign::{Credentials, PayloadForSigning, SignError, Signer, strip_authentication};
+pub use sign::{
+    Credentials, PayloadForSigning, SignError, Signer, is_signing_parameter, strip_authentication,
+};
 
 /// Verifies requests. Owns a bounded cache of signing keys; share one for the life of the process.
 #[derive(Debug, Default)]

@@ -3,7 +3,9 @@
 //! Each checks signatures, listens on a port of its own, and ends when it is dropped.
 #![allow(dead_code)] // Each test binary uses its own part of this module.
 
+pub mod gateway;
 pub mod keys;
+pub mod raw;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -73,6 +75,14 @@ impl S3Server {
     /// The requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().unwrap().clone()
+    }
+
+    /// Lets nobody in any more, and ends what is under way.
+    pub async fn stop(&self) {
+        self.task.abort();
+        while !self.task.is_finished() {
+            tokio::task::yield_now().await;
+        }
     }
 
     async fn start(store: impl S3, root: TempDir, listens: Listens) -> Self {

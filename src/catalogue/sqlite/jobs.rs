@@ -11,17 +11,18 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::append::Log;
+use super::buckets::KnownBuckets;
 use super::codec::{self, IntentRecord, Names, fixed, integer, join, limited, to_json};
 use super::{reader, unavailable};
 use crate::catalogue::{
     Bucket, BucketHandle, CatalogueError, Claim, Intent, ObjectHandle, ObjectId, Placement, Receipt,
-    Recorded, Residue, Verdict, WriteRecord,
+    Recorded, Residue, Stray, Verdict, WriteRecord,
 };
+pub use crate::clock::now_ms as now;
 use crate::config;
 use crate::log::EntryDraft;
 use crate::log::keys::{KeyError, Keys, OnMissing, SealKey};
@@ -35,11 +36,26 @@ pub struct State {
     pub countries: BTreeMap<LocationId, Country>,
     seals: HashMap<Country, Arc<SealKey>>,
     pub(super) logs: HashMap<Country, Log>,
+    buckets: Arc<KnownBuckets>,
+    bucket_deleted: bool,
 }
 
 impl State {
-    pub fn new(keys: Arc<Keys>, node: config::Node, countries: BTreeMap<LocationId, Country>) -> Self {
-        State { keys, node, countries, seals: HashMap::new(), logs: HashMap::new() }
+    pub fn new(
+        keys: Arc<Keys>,
+        node: config::Node,
+        countries: BTreeMap<LocationId, Country>,
+        buckets: Arc<KnownBuckets>,
+    ) -> Self {
+        let (seals, logs) = (HashMap::new(), HashMap::new());
+        State { keys, node, countries, seals, logs, buckets, bucket_deleted: false }
+    }
+
+    /// To be called between a commit and its answers.
+    pub fn committed(&mut self) {
+        if std::mem::take(&mut self.bucket_deleted) {
+            self.buckets.forget();
+        }
     }
 
     /// After anything was undone: what is remembered may be of rows that are not there.
@@ -106,6 +122,17 @@ impl Tx<'_> {
         self.end_intent(id).map(drop)
     }
 
+    pub fn give_up_intent(&mut self, id: u64, bucket: &str, key: &str) -> Result<()> {
+        check_names(bucket, key)?;
+        let Some(Ended { handle, object, location, jurisdiction }) = self.end_intent(id)? else {
+            return Ok(());
+        };
+        // Its removal belongs to the history of the object that there is.
+        let object = self.previous(handle)?.map_or(object, |current| current.object);
+        let left = Previous { object, jurisdiction, location, etag: String::new(), version: None };
+        self.list_residue(handle, bucket, key, left, None).map(drop)
+    }
+
     pub fn record_write(&mut self, write: WriteRecord) -> Result<Recorded> {
         check_names(&write.bucket, &write.key)?;
         check_placement(&write.placement)?;
@@ -117,7 +144,7 @@ impl Tx<'_> {
         let previous = self.previous(handle)?;
         placement.object = previous.as_ref().map_or(intended.object, |previous| previous.object);
         draft.object = Some(placement.object);
-        self.end_overwritten_residues(handle, &placement)?;
+        self.end_overwritten_residues(handle, &placement.location, placement.version.as_deref())?;
         let displaced = previous.filter(|previous| previous.location != placement.location);
         let displaced = match displaced {
             Some(previous) => {
@@ -132,6 +159,24 @@ impl Tx<'_> {
         self.upsert(handle, bucket, draft.jurisdiction, &placement)?;
         let receipt = self.append(&draft)?;
         Ok(Recorded { receipt, placement, displaced })
+    }
+
+    pub fn record_stray(&mut self, stray: Stray) -> Result<Residue> {
+        check_names(&stray.bucket, &stray.key)?;
+        limited("ETag", stray.etag.len(), MAX_ID)?;
+        limited("version id", stray.version.as_ref().map_or(0, String::len), MAX_ID)?;
+        let Stray { intent, bucket, key, etag, version } = stray;
+        let Ended { handle, object, location, jurisdiction } =
+            self.end_intent(intent)?.ok_or(CatalogueError::Settled(intent))?;
+        let current = self.previous(handle)?;
+        if current.as_ref().is_some_and(|current| current.location == location) {
+            return Err(CatalogueError::OtherIntent(intent));
+        }
+        // What lay there before is what the write replaced.
+        self.end_overwritten_residues(handle, &location, version.as_deref())?;
+        let object = current.map_or(object, |current| current.object);
+        let left = Previous { object, jurisdiction, location, etag, version };
+        self.list_residue(handle, &bucket, &key, left, None)
     }
 
     pub fn record_delete(
@@ -221,6 +266,7 @@ impl Tx<'_> {
     }
 
     pub fn delete_bucket(&mut self, handle: BucketHandle) -> Result<()> {
+        self.state.bucket_deleted = true;
         self.db
             .prepare_cached("DELETE FROM buckets WHERE handle = ?1")
             .and_then(|mut q| q.execute(params![handle.0]))
@@ -271,6 +317,7 @@ struct Ended {
     handle: ObjectHandle,
     object: ObjectId,
     location: LocationId,
+    jurisdiction: Country,
 }
 
 /// What a placement row says that the next change of the object needs.
@@ -305,28 +352,34 @@ impl Tx<'_> {
 
     /// `None` when it is not open.
     fn end_intent(&self, id: u64) -> Result<Option<Ended>> {
-        let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?));
-        let row: Option<(Vec<u8>, Vec<u8>, String)> = self
+        let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?));
+        let row: Option<(Vec<u8>, Vec<u8>, String, String)> = self
             .db
-            .prepare_cached("DELETE FROM intents WHERE id = ?1 RETURNING handle, object, location")
+            .prepare_cached(
+                "DELETE FROM intents WHERE id = ?1 RETURNING handle, object, location, jurisdiction",
+            )
             .and_then(|mut q| q.query_row(params![i64::try_from(id).unwrap_or(-1)], columns).optional())
             .map_err(unavailable)?;
-        let Some((handle, object, location)) = row else { return Ok(None) };
+        let Some((handle, object, location, jurisdiction)) = row else { return Ok(None) };
         Ok(Some(Ended {
             handle: ObjectHandle(fixed("handle", &handle)?),
             object: ObjectId(fixed("object id", &object)?),
             location: codec::parse("location", &location)?,
+            jurisdiction: codec::parse("jurisdiction", &jurisdiction)?,
         }))
     }
 
-    fn end_overwritten_residues(&self, handle: ObjectHandle, placement: &Placement) -> Result<()> {
+    fn end_overwritten_residues(
+        &self,
+        handle: ObjectHandle,
+        location: &LocationId,
+        version: Option<&str>,
+    ) -> Result<()> {
         self.db
             .prepare_cached(
                 "DELETE FROM residues WHERE handle = ?1 AND location = ?2 AND (version IS NULL OR version IS ?3)",
             )
-            .and_then(|mut q| {
-                q.execute(params![handle.0, placement.location.as_str(), placement.version])
-            })
+            .and_then(|mut q| q.execute(params![handle.0, location.as_str(), version]))
             .map(drop)
             .map_err(unavailable)
     }
@@ -453,18 +506,12 @@ fn check_placement(placement: &Placement) -> Result<()> {
     limited("policy hash", placement.policy.len(), MAX_ID)
 }
 
-/// Milliseconds since the Unix epoch; 0 on a clock before it.
-pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX) & (i64::MAX as u64)
-}
-
 pub fn now_row() -> i64 {
     now() as i64
 }
 
 pub fn random<const N: usize>() -> Result<[u8; N]> {
-    crate::log::keys::random().map_err(unusable)
+    crate::random::try_bytes().map_err(|error| CatalogueError::Unavailable(error.to_string()))
 }
 
 pub fn unusable(error: KeyError) -> CatalogueError {

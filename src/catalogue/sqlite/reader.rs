@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 
 use super::codec::{
     self, BucketRecord, IntentRecord, Names, fixed, from_json, integer, parse, split, unsigned,
@@ -100,10 +100,19 @@ pub fn places(db: &Connection, handles: &[ObjectHandle]) -> Result<Vec<Option<(L
 }
 
 pub fn intents(db: &Connection, keys: &Keys) -> Result<Vec<Intent>> {
-    let mut query = db
-        .prepare_cached("SELECT id, handle, object, jurisdiction, sealed FROM intents ORDER BY id")
-        .map_err(unavailable)?;
-    let mut rows = query.query([]).map_err(unavailable)?;
+    let sql = "SELECT id, handle, object, jurisdiction, sealed FROM intents ORDER BY id";
+    let mut query = db.prepare_cached(sql).map_err(unavailable)?;
+    read_intents(query.query([]).map_err(unavailable)?, keys)
+}
+
+/// The open intents of one object.
+pub fn intents_of(db: &Connection, keys: &Keys, handle: ObjectHandle) -> Result<Vec<Intent>> {
+    let sql = "SELECT id, handle, object, jurisdiction, sealed FROM intents WHERE handle = ?1 ORDER BY id";
+    let mut query = db.prepare_cached(sql).map_err(unavailable)?;
+    read_intents(query.query(params![handle.0]).map_err(unavailable)?, keys)
+}
+
+fn read_intents(mut rows: Rows<'_>, keys: &Keys) -> Result<Vec<Intent>> {
     let mut intents = Vec::new();
     while let Some(row) = rows.next().map_err(unavailable)? {
         let handle = ObjectHandle(fixed("handle", blob(row, 1)?)?);
@@ -112,6 +121,19 @@ pub fn intents(db: &Connection, keys: &Keys) -> Result<Vec<Intent>> {
         let plain = seal.open(&[b"intent", &handle.0], blob(row, 4)?).map_err(unreadable)?;
         let record: IntentRecord = from_json("intent", &plain)?;
         intents.push(record.into_intent(unsigned("intent id", number(row, 0)?)?, handle, object)?);
+    }
+    Ok(intents)
+}
+
+/// The open intents of one object and where they write, without opening their names.
+pub fn writes_of(db: &Connection, handle: ObjectHandle) -> Result<Vec<(u64, LocationId)>> {
+    let mut query = db
+        .prepare_cached("SELECT id, location FROM intents WHERE handle = ?1 ORDER BY id")
+        .map_err(unavailable)?;
+    let mut rows = query.query(params![handle.0]).map_err(unavailable)?;
+    let mut intents = Vec::new();
+    while let Some(row) = rows.next().map_err(unavailable)? {
+        intents.push((unsigned("intent id", number(row, 0)?)?, parse("location", text(row, 1)?)?));
     }
     Ok(intents)
 }
@@ -209,6 +231,11 @@ pub fn verdict(db: &Connection, handle: ObjectHandle, now: u64) -> Result<Option
     let Some((classes, subjects, until)) = row else { return Ok(None) };
     let verdict = Verdict { classes: split("classes", &classes)?, subjects: split("subjects", &subjects)? };
     Ok(Some((verdict, unsigned("until", until)?)))
+}
+
+/// Whether any verdict is remembered, expired or not.
+pub fn has_verdicts(db: &Connection) -> Result<bool> {
+    db.query_row("SELECT EXISTS(SELECT 1 FROM verdicts)", [], |row| row.get(0)).map_err(unavailable)
 }
 
 /// Each log has its own order, so the newest lines of each are read and then merged by time.

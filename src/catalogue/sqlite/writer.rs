@@ -3,6 +3,8 @@
 //! There is no timer: while one flush runs, the next batch gathers. A job that fails leaves nothing behind and
 //! fails alone; a commit that fails fails every job in it, and the thread lives on for the next batch.
 
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
@@ -168,12 +170,14 @@ where
 
 fn run(db: &Connection, mut state: State, jobs: &Receiver<Box<dyn Job>>, shared: &Shared) {
     let mut batch: Vec<Box<dyn Job>> = Vec::new();
+    let files = Files::of(db);
     while let Ok(first) = jobs.recv() {
         batch.push(first);
         batch.extend(jobs.try_iter().take(BATCH - 1));
         shared.queued.fetch_sub(batch.len(), Relaxed);
         let size = batch.len() as u64;
-        let commit = commit(db, &mut state, &mut batch);
+        let commit = commit(db, &files, &mut state, &mut batch);
+        state.committed();
         match &commit {
             Ok(()) => {
                 shared.commits.fetch_add(1, Relaxed);
@@ -192,8 +196,38 @@ fn run(db: &Connection, mut state: State, jobs: &Receiver<Box<dyn Job>>, shared:
     }
 }
 
-fn commit(db: &Connection, state: &mut State, batch: &mut [Box<dyn Job>]) -> Result<(), CatalogueError> {
-    let outcome = attempt(db, state, batch);
+/// The files of the database, as they were when it was opened.
+struct Files(Vec<(PathBuf, Option<FileId>)>);
+
+type FileId = (u64, u64);
+
+impl Files {
+    fn of(db: &Connection) -> Files {
+        let database = db.path().unwrap_or_default();
+        let paths = [PathBuf::from(database), PathBuf::from(format!("{database}-wal"))];
+        Files(paths.map(|path| (path.clone(), file_id(&path))).to_vec())
+    }
+
+    /// A process can write to files for long after their names are gone; what is written then ends with it.
+    fn check(&self) -> Result<(), CatalogueError> {
+        if self.0.iter().all(|(path, id)| id.is_some() && file_id(path) == *id) {
+            return Ok(());
+        }
+        Err(CatalogueError::Unavailable("its files were removed or replaced under it".to_owned()))
+    }
+}
+
+fn file_id(path: &Path) -> Option<FileId> {
+    std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino()))
+}
+
+fn commit(
+    db: &Connection,
+    files: &Files,
+    state: &mut State,
+    batch: &mut [Box<dyn Job>],
+) -> Result<(), CatalogueError> {
+    let outcome = files.check().and_then(|()| attempt(db, state, batch));
     if outcome.is_err() {
         state.forget();
         if !db.is_autocommit() {

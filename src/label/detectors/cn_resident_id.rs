@@ -6,8 +6,8 @@
 use super::context::{Header, Words};
 use super::{Candidate, Tally};
 
-const WORDS: Words = Words {
-    latin: &[
+const WORDS: Words = Words::new(
+    &[
         "id card",
         "identity card",
         "identity no",
@@ -22,8 +22,8 @@ const WORDS: Words = Words {
         "sfzhm",
         "shenfenzheng",
     ],
-    other: &["身份证", "身分證", "身份證", "公民身份", "证件号", "證件號"],
-};
+    &["身份证", "身分證", "身份證", "公民身份", "证件号", "證件號"],
+);
 
 /// Counts both forms.
 #[derive(Clone, Default)]
@@ -60,13 +60,13 @@ impl Detector {
     /// One in ten thousand random numbers passes, so one in a thousand is ten times chance.
     pub fn long_is_evident(&self, header: &Header) -> bool {
         self.long.at_least_one_in(1000)
-            || self.long.near_words.count() > 0
+            || self.long.near_words
             || (self.long.passed > 0 && header.names(&WORDS))
     }
 
     /// Three in a hundred random numbers pass: only words count, or a column name and a share far above chance.
     pub fn short_is_evident(&self, header: &Header) -> bool {
-        self.short.near_words.count() > 0 || (self.short.at_least_one_in(4) && header.names(&WORDS))
+        self.short.near_words || (self.short.at_least_one_in(4) && header.names(&WORDS))
     }
 }
 

@@ -8,25 +8,38 @@ use memchr::memmem;
 pub struct Words {
     /// In lower-case ASCII. Found in any case, as whole words or as parts of a `camelCase` or `snake_case` name; a blank
     /// stands for one of ` `, `_`, `-`, or nothing.
-    pub latin: &'static [&'static str],
+    latin: &'static [&'static str],
     /// In other scripts, found anywhere as they are written here.
-    pub other: &'static [&'static str],
+    other: &'static [&'static str],
+    /// The low five bits, which both cases share, of the letters that the latin words start with: a bit for each.
+    firsts: u32,
 }
 
 impl Words {
+    pub const fn new(latin: &'static [&'static str], other: &'static [&'static str]) -> Words {
+        let (mut firsts, mut word) = (0, 0);
+        while word < latin.len() {
+            if let Some(first) = latin[word].as_bytes().first() {
+                firsts |= 1 << (*first & 31);
+            }
+            word += 1;
+        }
+        Words { latin, other, firsts }
+    }
+
     /// Whether one of the words lies within `range` of `text`.
     pub fn occur(&self, text: &[u8], range: Range<usize>) -> bool {
         let Some(stretch) = text.get(range.clone()) else { return false };
         // Most places fail at the first letter, for all words at once.
-        let firsts =
-            self.latin.iter().filter_map(|word| word.bytes().next()).fold(0u32, |set, b| set | 1 << (b & 31));
-        let latin = range.clone().any(|at| {
-            text.get(at).is_some_and(|b| firsts >> (b & 31) & 1 != 0)
+        let latin = range.clone().zip(stretch).any(|(at, first)| {
+            self.firsts >> (first & 31) & 1 != 0
                 && starts_word(text, at)
-                && self.latin.iter().any(|word| {
-                    match_length(stretch.get(at - range.start..).unwrap_or_default(), word.as_bytes())
-                        .is_some_and(|length| ends_word(text, at + length))
-                })
+                && self.latin.iter().filter(|word| word.as_bytes().first() == Some(&(first | 32))).any(
+                    |word| {
+                        match_length(stretch.get(at - range.start..).unwrap_or_default(), word.as_bytes())
+                            .is_some_and(|length| ends_word(text, at + length))
+                    },
+                )
         });
         latin
             || (!stretch.is_ascii()
@@ -86,14 +99,14 @@ impl Header {
     /// its first, or when the first is one short name.
     pub fn read(text: &[u8]) -> Header {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-        let mut lines = text.split(|b| *b == b'\n');
-        let (Some(first), Some(second)) = (lines.next(), lines.next()) else { return Header::default() };
+        let Some((first, rest)) = split_line(text) else { return Header::default() };
+        let second = split_line(rest).map_or(rest, |(line, _)| line);
         let json = matches!(first.trim_ascii_start().first(), Some(b'{' | b'['));
         if json || first.len() > Self::MAX_BYTES {
             return Header::default();
         }
         let columns = |line: &[u8]| {
-            [b',', b';', b'\t', b'|'].map(|delimiter| line.iter().filter(|b| **b == delimiter).count())
+            [b',', b';', b'\t', b'|'].map(|delimiter| memchr::memchr_iter(delimiter, line).count())
         };
         let (above, below) = (columns(first), columns(second));
         let table = above.iter().zip(below).any(|(above, below)| *above > 0 && below >= *above);
@@ -106,11 +119,17 @@ impl Header {
     }
 }
 
+/// The first line, and what comes after its end.
+fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = memchr::memchr(b'\n', text)?;
+    Some((text.get(..end)?, text.get(end + 1..)?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const MAIL: Words = Words { latin: &["e mail", "mail"], other: &["邮箱"] };
+    const MAIL: Words = Words::new(&["e mail", "mail"], &["邮箱"]);
 
     fn occurs(text: &str) -> bool {
         MAIL.occur(text.as_bytes(), 0..text.len())

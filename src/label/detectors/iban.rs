@@ -9,7 +9,7 @@ use super::{Candidate, Tally};
 use crate::names::Country;
 
 /// The check is enough: no words are looked for.
-const WORDS: Words = Words { latin: &[], other: &[] };
+const WORDS: Words = Words::new(&[], &[]);
 
 /// Counts account numbers and remembers their countries.
 #[derive(Clone, Default)]

@@ -10,7 +10,6 @@ pub mod email;
 pub mod iban;
 pub mod payment_card;
 
-use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, RandomState};
 
 use context::Words;
@@ -40,13 +39,12 @@ impl<'a> Candidate<'a> {
 
     /// Whether it is a word of its own: not a piece of a longer word or number, nor of a decimal fraction.
     pub fn stands_alone(&self) -> bool {
-        let before = |n: usize| self.start.checked_sub(n).and_then(|at| self.text.get(at).copied());
-        let after = |n: usize| self.text.get(self.end + n).copied();
-        let part_of_word = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
-        let digit = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_digit());
-        let fraction = before(1) == Some(b'.') && digit(before(2));
-        let whole_part = after(0) == Some(b'.') && digit(after(1));
-        !part_of_word(before(1)) && !part_of_word(after(0)) && !fraction && !whole_part
+        let byte = |at: Option<usize>| at.and_then(|at| self.text.get(at)).copied().unwrap_or(b' ');
+        let joins = |beside: u8, beyond: Option<usize>| {
+            beside.is_ascii_alphanumeric() || (beside == b'.' && byte(beyond).is_ascii_digit())
+        };
+        !joins(byte(self.start.checked_sub(1)), self.start.checked_sub(2))
+            && !joins(byte(Some(self.end)), Some(self.end + 1))
     }
 
     /// Whether one of `words` stands within 48 bytes before it or 24 after it.
@@ -60,7 +58,8 @@ impl<'a> Candidate<'a> {
 #[derive(Clone, Default)]
 pub struct Distinct {
     key: RandomState,
-    seen: HashSet<u64>,
+    /// Sorted.
+    seen: Vec<u64>,
 }
 
 impl Distinct {
@@ -68,13 +67,21 @@ impl Distinct {
     pub const LIMIT: usize = 256;
 
     pub fn add(&mut self, value: impl Hash) {
-        if !self.is_full() {
-            self.seen.insert(self.key.hash_one(value));
+        if self.is_full() {
+            return;
+        }
+        let hash = self.key.hash_one(value);
+        if let Err(place) = self.seen.binary_search(&hash) {
+            self.seen.insert(place, hash);
         }
     }
 
     pub fn count(&self) -> usize {
         self.seen.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
     }
 
     pub fn is_full(&self) -> bool {
@@ -99,17 +106,15 @@ pub struct Tally {
     /// Those that passed every check.
     pub passed: u64,
     pub distinct: Distinct,
-    /// Those of them that stand beside a word for what they would be.
-    pub near_words: Distinct,
+    /// Whether one of them stands beside a word for what it would be.
+    pub near_words: bool,
 }
 
 impl Tally {
     /// Counts a candidate that passed.
     pub fn pass(&mut self, candidate: &Candidate<'_>, value: impl Hash, words: &Words) {
         self.passed += 1;
-        if !self.near_words.is_full() && candidate.is_near(words) {
-            self.near_words.add(&value);
-        }
+        self.near_words = self.near_words || candidate.is_near(words);
         self.distinct.add(value);
     }
 

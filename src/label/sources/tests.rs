@@ -72,12 +72,39 @@ fn labels_only_add_up_so_non_personal_takes_nothing_away() {
 }
 
 #[test]
+fn public_is_another_word_for_non_personal_and_the_evidence_says_that_it_was_used() {
+    for value in ["public", "Public"] {
+        let labels = tagged(&[("data-class", value)]).unwrap();
+        assert_eq!(labels.to_string(), "non_personal");
+        assert_eq!(labels.evidence[0].detail, "object tag data-class, as public");
+    }
+    assert_eq!(
+        tagged(&[("data-class", "non_personal")]).unwrap().evidence[0].detail,
+        "object tag data-class"
+    );
+    assert!(tagged(&[("subject-country", "public")]).is_err());
+    assert!("public".parse::<DataClass>().is_err());
+}
+
+#[test]
+fn each_suggestion_for_another_word_is_a_class_and_no_such_word_is_one() {
+    for (words, classes) in OTHER_WORDS {
+        assert!(classes.iter().all(|class| class.parse::<DataClass>().is_ok()), "{classes:?}");
+        assert!(words.iter().all(|word| word.parse::<DataClass>().is_err() && *word != PUBLIC), "{words:?}");
+    }
+}
+
+#[test]
 fn an_unknown_class_or_country_is_refused_with_what_was_perhaps_meant() {
     for (tag, value, hint) in [
         ("data-class", "health", "did you mean personal.health"),
         ("data-class", "personal.helth", "did you mean personal.health"),
+        ("data-class", "PII", "did you mean personal?"),
+        ("data-class", "non-personal", "did you mean non_personal?"),
+        ("data-class", "confidential", "did you mean personal or business.content or non_personal?"),
+        ("data-class", "publik", "is not a data class"),
         ("data-class", "person", "did you mean personal or financial.personal?"),
-        ("data-class", "personal secret", "`secret` is not a data class"),
+        ("data-class", "personal xyzzy", "`xyzzy` is not a data class"),
         ("subject-country", "CHN", "did you mean CH or CN?"),
         ("subject-country", "uk", "did you mean GB?"),
         ("subject-country", "EU", "`EU` is not an ISO 3166-1"),
@@ -172,35 +199,4 @@ fn the_bucket_and_then_the_client_name_the_subject_only_by_default() {
 #[test]
 fn a_subject_without_a_class_leaves_an_object_unlabelled() {
     assert!(label(&[], &Object { client: Some("FR"), ..PLAIN }).unwrap().is_unlabelled());
-}
-
-#[test]
-fn the_tagging_header_is_a_url_query() {
-    let tags = parse_tagging_header("data-class=personal.health%20financial&a+b=c%2Bd&empty=&bare").unwrap();
-    let expected = [("data-class", "personal.health financial"), ("a b", "c+d"), ("empty", ""), ("bare", "")];
-    assert_eq!(tags, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
-    assert_eq!(parse_tagging_header("").unwrap(), []);
-}
-
-#[test]
-fn a_tagging_header_beyond_the_limits_of_s3_is_refused() {
-    let tags = |count: usize| (0..count).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join("&");
-    assert_eq!(parse_tagging_header(&tags(10)).unwrap().len(), 10);
-    assert!(matches!(parse_tagging_header(&tags(11)), Err(LabelError::TooManyTags { count: 11, .. })));
-    let key = |length: usize| parse_tagging_header(&format!("{}=v", "%C3%BC".repeat(length)));
-    assert!(key(128).is_ok());
-    assert!(matches!(key(129), Err(LabelError::TagKeyLength { number: 1, length: 129 })));
-    assert!(matches!(parse_tagging_header("a=b&=c"), Err(LabelError::TagKeyLength { number: 2, length: 0 })));
-    assert!(matches!(parse_tagging_header("a=b&"), Err(LabelError::TagKeyLength { number: 2, length: 0 })));
-    let value = |length: usize| parse_tagging_header(&format!("k={}", "v".repeat(length)));
-    assert!(value(256).is_ok());
-    assert!(matches!(value(257), Err(LabelError::TagValueLength { number: 1, length: 257 })));
-    assert!(matches!(parse_tagging_header("a=1&%61=2"), Err(LabelError::TagTwice(2))));
-}
-
-#[test]
-fn a_tagging_header_that_can_be_read_in_two_ways_is_refused() {
-    for header in ["a=%", "a=%4", "a=%zz", "a=%+1", "%FF=b", "a=%C3"] {
-        assert!(matches!(parse_tagging_header(header), Err(LabelError::TagEncoding(1))), "{header}");
-    }
 }

@@ -1,18 +1,14 @@
 //! What an object carries besides its bytes: system headers, user metadata, tags.
 
-use std::borrow::Cow;
-
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::s3::error::{Code, S3Error};
+use crate::s3::operation::encode;
+use crate::s3::tagging::parse_tagging_header;
 
 const METADATA_PREFIX: &str = "x-amz-meta-";
 /// S3 user guide, "Working with object metadata": names and values together.
 const MAX_METADATA_BYTES: usize = 2048;
-const MAX_TAGS: usize = 10;
-const MAX_TAG_KEY_CHARS: usize = 128;
-const MAX_TAG_VALUE_CHARS: usize = 256;
 
 const SYSTEM_HEADERS: [HeaderName; 6] = [
     header::CONTENT_TYPE,
@@ -106,20 +102,14 @@ fn without_aws_chunked(value: &HeaderValue) -> Option<HeaderValue> {
 pub struct Tags(Vec<(String, String)>);
 
 impl Tags {
-    /// Checks number, lengths, characters and that no key appears twice.
+    /// Takes tags within the bounds of S3 and checks their characters.
     pub fn new(tags: Vec<(String, String)>) -> Result<Tags, S3Error> {
-        if tags.len() > MAX_TAGS {
-            return Err(invalid("Object tags cannot be greater than 10"));
-        }
-        for (n, (key, value)) in tags.iter().enumerate() {
-            if key.is_empty() || key.chars().count() > MAX_TAG_KEY_CHARS || !key.chars().all(is_tag_char) {
+        for (key, value) in &tags {
+            if !key.chars().all(is_tag_char) {
                 return Err(invalid("The TagKey you have provided is invalid"));
             }
-            if value.chars().count() > MAX_TAG_VALUE_CHARS || !value.chars().all(is_tag_char) {
+            if !value.chars().all(is_tag_char) {
                 return Err(invalid("The TagValue you have provided is invalid"));
-            }
-            if tags.iter().take(n).any(|(earlier, _)| earlier == key) {
-                return Err(invalid("Cannot provide multiple Tags with the same key"));
             }
         }
         Ok(Tags(tags))
@@ -127,12 +117,7 @@ impl Tags {
 
     /// The value of `x-amz-tagging`: `key=value&...`, form encoded.
     pub fn parse_form(text: &str) -> Result<Tags, S3Error> {
-        let pairs = text.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((form_decode(key)?, form_decode(value)?))
-        });
-        // One more than allowed is enough to know.
-        Tags::new(pairs.take(MAX_TAGS + 1).collect::<Result<_, S3Error>>()?)
+        Tags::new(parse_tagging_header(text)?)
     }
 
     pub fn from_headers(headers: &HeaderMap) -> Result<Tags, S3Error> {
@@ -145,8 +130,6 @@ impl Tags {
     }
 
     pub fn to_form(&self) -> String {
-        const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
-        let encode = |text| utf8_percent_encode(text, KEPT);
         let pairs: Vec<String> =
             self.iter().map(|(key, value)| format!("{}={}", encode(key), encode(value))).collect();
         pairs.join("&")
@@ -167,11 +150,4 @@ fn is_tag_char(c: char) -> bool {
 
 fn invalid(message: &'static str) -> S3Error {
     S3Error::new(Code::InvalidTag, message)
-}
-
-/// Decodes one component of a form: `+` is a space, `%xx` a byte of UTF-8.
-fn form_decode(text: &str) -> Result<String, S3Error> {
-    let spaced: Cow<'_, str> = if text.contains('+') { text.replace('+', " ").into() } else { text.into() };
-    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| invalid("A tag is not UTF-8"))?;
-    Ok(decoded.into_owned())
 }

@@ -16,6 +16,8 @@ use tokio::sync::oneshot;
 
 use super::error::EmbeddedError;
 
+use crate::random;
+
 /// How many removals may wait before the index writer waits for them.
 const MAX_WAITING_REMOVALS: usize = 4096;
 
@@ -25,9 +27,7 @@ pub struct BlobId(pub [u8; 16]);
 
 impl BlobId {
     fn random() -> io::Result<BlobId> {
-        let mut id = [0; 16];
-        aws_lc_rs::rand::fill(&mut id).map_err(|_| io::Error::other("no random numbers"))?;
-        Ok(BlobId(id))
+        random::try_bytes().map(BlobId).map_err(io::Error::other)
     }
 
     fn parse(name: &str) -> Option<BlobId> {

@@ -10,10 +10,11 @@ use super::index::Change;
 use super::request::Call;
 use super::rows::{self, BucketRow};
 use super::walk::{self, Bound, Entry, Last, Listing, Page};
-use super::xml::{Document, Encoding};
 use super::{Inner, time};
 use crate::body::{Body, CollectError};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::listing::Encoding;
+use crate::s3::xml::{self, Writer};
 
 const MAX_PAGE: usize = 1000;
 /// A `LocationConstraint` document is far shorter.
@@ -81,22 +82,23 @@ fn list_v1(connection: &Connection, call: &Call) -> Answer {
     let max = query.count("max-keys", MAX_PAGE)?;
     let from = (!marker.is_empty()).then(|| walk::after_marker(marker, prefix, delimiter));
     let page = objects(connection, call, Listing { prefix, delimiter, from, max })?;
-    let mut document = Document::new("ListBucketResult");
-    document
-        .element("Name", &call.bucket)
-        .element("Prefix", encoding.apply(prefix))
-        .element("Marker", encoding.apply(marker))
-        .element("MaxKeys", max)
-        .element("IsTruncated", page.last.is_some());
-    if !delimiter.is_empty() {
-        document.element("Delimiter", encoding.apply(delimiter));
-    }
-    // Without a delimiter the next marker is the last key, and S3 leaves it at that.
-    if let Some(next) = last_name(&page).filter(|_| !delimiter.is_empty()) {
-        document.element("NextMarker", encoding.apply(&next));
-    }
-    contents(&mut document, &page, encoding);
-    Ok(document.into_response())
+    let document = xml::document("ListBucketResult", |writer| {
+        writer
+            .value("Name", &call.bucket)
+            .value("Prefix", encoding.apply(prefix))
+            .value("Marker", encoding.apply(marker))
+            .value("MaxKeys", max)
+            .value("IsTruncated", page.last.is_some());
+        if !delimiter.is_empty() {
+            writer.value("Delimiter", encoding.apply(delimiter));
+        }
+        // Without a delimiter the next marker is the last key, and S3 leaves it at that.
+        if let Some(next) = last_name(&page).filter(|_| !delimiter.is_empty()) {
+            writer.value("NextMarker", encoding.apply(&next));
+        }
+        contents(writer, &page, encoding);
+    });
+    Ok(xml::response(document))
 }
 
 fn list_second(connection: &Connection, call: &Call) -> Answer {
@@ -111,27 +113,28 @@ fn list_second(connection: &Connection, call: &Call) -> Answer {
         None => Some(walk::after_marker(start_after, prefix, delimiter)),
     };
     let page = objects(connection, call, Listing { prefix, delimiter, from, max })?;
-    let mut document = Document::new("ListBucketResult");
-    document
-        .element("Name", &call.bucket)
-        .element("Prefix", encoding.apply(prefix))
-        .element("MaxKeys", max)
-        .element("KeyCount", page.entries.len() + page.groups.len())
-        .element("IsTruncated", page.last.is_some());
-    if !delimiter.is_empty() {
-        document.element("Delimiter", encoding.apply(delimiter));
-    }
-    if let Some(token) = query.value("continuation-token") {
-        document.element("ContinuationToken", token);
-    }
-    if !start_after.is_empty() {
-        document.element("StartAfter", encoding.apply(start_after));
-    }
-    if let Some(bound) = page.resume() {
-        document.element("NextContinuationToken", BASE64_URL_SAFE_NO_PAD.encode(bound.key));
-    }
-    contents(&mut document, &page, encoding);
-    Ok(document.into_response())
+    let document = xml::document("ListBucketResult", |writer| {
+        writer
+            .value("Name", &call.bucket)
+            .value("Prefix", encoding.apply(prefix))
+            .value("MaxKeys", max)
+            .value("KeyCount", page.entries.len() + page.groups.len())
+            .value("IsTruncated", page.last.is_some());
+        if !delimiter.is_empty() {
+            writer.value("Delimiter", encoding.apply(delimiter));
+        }
+        if let Some(token) = query.value("continuation-token") {
+            writer.value("ContinuationToken", token);
+        }
+        if !start_after.is_empty() {
+            writer.value("StartAfter", encoding.apply(start_after));
+        }
+        if let Some(bound) = page.resume() {
+            writer.value("NextContinuationToken", BASE64_URL_SAFE_NO_PAD.encode(bound.key));
+        }
+        contents(writer, &page, encoding);
+    });
+    Ok(xml::response(document))
 }
 
 fn uploads(connection: &Connection, call: &Call) -> Answer {
@@ -152,38 +155,39 @@ fn uploads(connection: &Connection, call: &Call) -> Answer {
             uploads_behind(connection, bucket, bound, n)
         })
     })?;
-    let mut document = Document::new("ListMultipartUploadsResult");
-    document
-        .element("Bucket", &call.bucket)
-        .element("KeyMarker", encoding.apply(key_marker))
-        .element("UploadIdMarker", id_marker);
-    if let Some(next) = last_name(&page) {
-        document.element("NextKeyMarker", encoding.apply(&next));
-        let id = match page.last {
-            Some(Last::Entry) => page.entries.last().map_or("", |upload| upload.id.as_str()),
-            _ => "",
-        };
-        document.element("NextUploadIdMarker", id);
-    }
-    document
-        .element("Prefix", encoding.apply(prefix))
-        .element("MaxUploads", max)
-        .element("IsTruncated", page.last.is_some());
-    if !delimiter.is_empty() {
-        document.element("Delimiter", encoding.apply(delimiter));
-    }
-    encoding_type(&mut document, encoding);
-    for upload in &page.entries {
-        document.within("Upload", |document| {
-            document
-                .element("Key", encoding.apply(&upload.key))
-                .element("UploadId", &upload.id)
-                .element("StorageClass", "STANDARD")
-                .element("Initiated", time::iso_date(upload.created));
-        });
-    }
-    groups(&mut document, &page, encoding);
-    Ok(document.into_response())
+    let document = xml::document("ListMultipartUploadsResult", |writer| {
+        writer
+            .value("Bucket", &call.bucket)
+            .value("KeyMarker", encoding.apply(key_marker))
+            .value("UploadIdMarker", id_marker);
+        if let Some(next) = last_name(&page) {
+            writer.value("NextKeyMarker", encoding.apply(&next));
+            let id = match page.last {
+                Some(Last::Entry) => page.entries.last().map_or("", |upload| upload.id.as_str()),
+                _ => "",
+            };
+            writer.value("NextUploadIdMarker", id);
+        }
+        writer
+            .value("Prefix", encoding.apply(prefix))
+            .value("MaxUploads", max)
+            .value("IsTruncated", page.last.is_some());
+        if !delimiter.is_empty() {
+            writer.value("Delimiter", encoding.apply(delimiter));
+        }
+        encoding_type(writer, encoding);
+        for upload in &page.entries {
+            writer.element("Upload", |writer| {
+                writer
+                    .value("Key", encoding.apply(&upload.key))
+                    .value("UploadId", &upload.id)
+                    .value("StorageClass", "STANDARD")
+                    .value("Initiated", time::iso_date(upload.created));
+            });
+        }
+        groups(writer, &page, encoding);
+    });
+    Ok(xml::response(document))
 }
 
 struct ListedObject {
@@ -271,32 +275,32 @@ fn uploads_behind(
     Ok(found)
 }
 
-fn contents(document: &mut Document, page: &Page<ListedObject>, encoding: Encoding) {
-    encoding_type(document, encoding);
+fn contents(writer: &mut Writer, page: &Page<ListedObject>, encoding: Encoding) {
+    encoding_type(writer, encoding);
     for object in &page.entries {
-        document.within("Contents", |document| {
-            document
-                .element("Key", encoding.apply(&object.key))
-                .element("LastModified", time::iso_date(object.modified))
-                .element("ETag", format!("\"{}\"", object.etag))
-                .element("Size", object.size)
-                .element("StorageClass", "STANDARD");
+        writer.element("Contents", |writer| {
+            writer
+                .value("Key", encoding.apply(&object.key))
+                .value("LastModified", time::iso_date(object.modified))
+                .value("ETag", format!("\"{}\"", object.etag))
+                .value("Size", object.size)
+                .value("StorageClass", "STANDARD");
         });
     }
-    groups(document, page, encoding);
+    groups(writer, page, encoding);
 }
 
-fn groups<T>(document: &mut Document, page: &Page<T>, encoding: Encoding) {
+fn groups<T>(writer: &mut Writer, page: &Page<T>, encoding: Encoding) {
     for group in &page.groups {
-        document.within("CommonPrefixes", |document| {
-            document.element("Prefix", encoding.apply(group));
+        writer.element("CommonPrefixes", |writer| {
+            writer.value("Prefix", encoding.apply(group));
         });
     }
 }
 
-fn encoding_type(document: &mut Document, encoding: Encoding) {
+fn encoding_type(writer: &mut Writer, encoding: Encoding) {
     if encoding == Encoding::Url {
-        document.element("EncodingType", "url");
+        writer.value("EncodingType", "url");
     }
 }
 

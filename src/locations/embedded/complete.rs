@@ -1,20 +1,19 @@
 //! Completing a multipart upload: what the client names and claims, and the object that comes of it.
 
-use md5::{Digest as _, Md5};
 use rusqlite::{Connection, params};
-use serde::Deserialize;
 
 use super::conditions::WriteCondition;
-use super::digest::{self, Algorithm, Checksum, Kind};
+use super::digest::{self, Kind, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use super::index::Change;
-use super::objects::malformed_xml;
 use super::receive::MAX_BODY_BYTES;
 use super::request::Call;
 use super::rows::{self, NewObject};
 use super::time;
 use super::uploads::{MAX_PARTS, Part, Place, Plan};
+use crate::s3::checksum::{Algorithm, Checksum, ChecksumError, Md5Hasher};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::xml::CompletedPart;
 
 /// All parts but the last have at least 5 MiB (S3 user guide, "Multipart upload limits").
 const MIN_PART_BYTES: u64 = 5 << 20;
@@ -24,9 +23,9 @@ pub fn assemble(
     connection: &Connection,
     place: &Place,
     condition: &WriteCondition,
-    wanted: Vec<WantedPart>,
+    wanted: Vec<CompletedPart>,
     claims: &Claims,
-) -> Result<Change<(String, Option<Checksum>)>, Failure> {
+) -> Result<Change<(String, Option<ObjectChecksum>)>, Failure> {
     let upload = place.find(connection)?;
     let uploaded = Part::behind(connection, &place.upload, 0, MAX_PARTS)?;
     let parts = choose(uploaded, &wanted)?;
@@ -65,66 +64,14 @@ pub fn assemble(
     Ok(Change { answer: (etag, checksum), retired })
 }
 
-#[derive(Deserialize)]
-struct CompleteDocument {
-    #[serde(rename = "Part", default)]
-    parts: Vec<WantedPart>,
-}
-
-/// A part as the client names it.
-#[derive(Deserialize)]
-pub struct WantedPart {
-    #[serde(rename = "PartNumber")]
-    number: u16,
-    #[serde(rename = "ETag")]
-    etag: String,
-    #[serde(rename = "ChecksumCRC32")]
-    crc32: Option<String>,
-    #[serde(rename = "ChecksumCRC32C")]
-    crc32c: Option<String>,
-    #[serde(rename = "ChecksumCRC64NVME")]
-    crc64nvme: Option<String>,
-    #[serde(rename = "ChecksumSHA1")]
-    sha1: Option<String>,
-    #[serde(rename = "ChecksumSHA256")]
-    sha256: Option<String>,
-}
-
-impl WantedPart {
-    fn checksums(&self) -> impl Iterator<Item = (Algorithm, &str)> {
-        [
-            (Algorithm::Crc32, &self.crc32),
-            (Algorithm::Crc32c, &self.crc32c),
-            (Algorithm::Crc64Nvme, &self.crc64nvme),
-            (Algorithm::Sha1, &self.sha1),
-            (Algorithm::Sha256, &self.sha256),
-        ]
-        .into_iter()
-        .filter_map(|(algorithm, value)| Some((algorithm, value.as_deref()?)))
-    }
-
-    /// Whether it is this part that the client means.
-    fn matches(&self, part: &Part) -> bool {
-        self.etag.trim().trim_matches('"') == part.etag
-            && self.checksums().all(|(algorithm, value)| {
-                part.checksum.as_ref().is_some_and(|kept| kept.algorithm == algorithm && kept.value == value)
-            })
-    }
-}
-
-/// The parts that the client names, in ascending order.
-pub fn parse_complete(document: &[u8]) -> Result<Vec<WantedPart>, S3Error> {
-    let text = std::str::from_utf8(document).map_err(|_| malformed_xml())?;
-    let parts = quick_xml::de::from_str::<CompleteDocument>(text).map_err(|_| malformed_xml())?.parts;
-    if parts.is_empty() || parts.len() > MAX_PARTS {
-        return Err(malformed_xml());
-    }
-    let ascending = parts.iter().zip(parts.iter().skip(1)).all(|(part, next)| part.number < next.number);
-    if !ascending {
-        let message = "The list of parts was not in ascending order. Parts must be ordered by part number.";
-        return Err(S3Error::new(Code::InvalidPartOrder, message));
-    }
-    Ok(parts)
+/// Whether it is this part that the client means.
+fn means(wanted: &CompletedPart, part: &Part) -> bool {
+    wanted.etag.trim_matches('"') == part.etag
+        && wanted.checksums.iter().all(|(element, value)| {
+            part.checksum
+                .as_ref()
+                .is_some_and(|kept| kept.algorithm.element() == element && kept.value == *value)
+        })
 }
 
 /// What the client says of the whole object.
@@ -143,13 +90,13 @@ impl Claims {
             })?),
         };
         let kind = call.header("x-amz-checksum-type").and_then(Kind::parse);
-        let checksum = Algorithm::ALL
-            .into_iter()
-            .find_map(|algorithm| call.header(algorithm.header()).map(|value| (algorithm, value.to_owned())));
+        let checksum = Algorithm::ALL.into_iter().find_map(|algorithm| {
+            call.header(algorithm.header().as_str()).map(|value| (algorithm, value.to_owned()))
+        });
         Ok(Claims { size, checksum, kind })
     }
 
-    fn check(&self, size: u64, checksum: Option<&Checksum>) -> Result<(), S3Error> {
+    fn check(&self, size: u64, checksum: Option<&ObjectChecksum>) -> Result<(), S3Error> {
         if self.size.is_some_and(|claimed| claimed != size) {
             let message = "The provided 'x-amz-mp-object-size' header does not match what was computed.";
             return Err(S3Error::new(Code::InvalidRequest, message));
@@ -161,10 +108,7 @@ impl Claims {
         }
         match &self.checksum {
             Some((algorithm, value)) if *algorithm == checksum.algorithm && *value != checksum.value => {
-                Err(S3Error::new(
-                    Code::BadDigest,
-                    format!("The {} you specified did not match the calculated checksum.", algorithm.name()),
-                ))
+                Err(ChecksumError::Mismatch(*algorithm).into())
             }
             _ => Ok(()),
         }
@@ -172,14 +116,14 @@ impl Claims {
 }
 
 /// The uploaded parts that the client names, checked.
-fn choose(uploaded: Vec<Part>, wanted: &[WantedPart]) -> Result<Vec<Part>, S3Error> {
+fn choose(uploaded: Vec<Part>, wanted: &[CompletedPart]) -> Result<Vec<Part>, S3Error> {
     let mut uploaded = uploaded.into_iter();
     let mut chosen = Vec::with_capacity(wanted.len());
     for want in wanted {
         // Both are in ascending order.
         let part = uploaded.find(|part| part.number >= want.number);
         match part {
-            Some(part) if part.number == want.number && want.matches(&part) => chosen.push(part),
+            Some(part) if part.number == want.number && means(want, &part) => chosen.push(part),
             _ => {
                 let message = "One or more of the specified parts could not be found. The part might not have been uploaded, or the specified entity tag might not have matched the part's entity tag.";
                 return Err(S3Error::new(Code::InvalidPart, message)
@@ -201,20 +145,20 @@ fn choose(uploaded: Vec<Part>, wanted: &[WantedPart]) -> Result<Vec<Part>, S3Err
 
 /// MD5 over the parts' MD5s, with their number.
 fn multipart_etag(parts: &[Part]) -> Result<String, EmbeddedError> {
-    let mut md5 = Md5::new();
+    let mut md5 = Md5Hasher::default();
     for part in parts {
-        md5.update(hex::decode(&part.etag).map_err(|_| EmbeddedError::Record("a part's ETag"))?);
+        md5.update(&hex::decode(&part.etag).map_err(|_| EmbeddedError::Record("a part's ETag"))?);
     }
-    let sum: [u8; 16] = md5.finalize().into();
-    Ok(format!("{}-{}", hex::encode(sum), parts.len()))
+    Ok(format!("{}-{}", hex::encode(md5.finish()), parts.len()))
 }
 
-fn whole_checksum(plan: Plan, parts: &[Part]) -> Result<Option<Checksum>, Failure> {
+fn whole_checksum(plan: Plan, parts: &[Part]) -> Result<Option<ObjectChecksum>, Failure> {
     let mut sums = Vec::with_capacity(parts.len());
     for part in parts {
         let kept = part.checksum.as_ref().filter(|kept| kept.algorithm == plan.algorithm);
         let kept = kept.ok_or(EmbeddedError::Record("a part without its checksum"))?;
-        sums.push((digest::parse_value(plan.algorithm, kept.value.as_bytes())?, part.size));
+        let sum = Checksum::parse(plan.algorithm, kept.value.as_bytes());
+        sums.push((sum.map_err(|_| EmbeddedError::Record("a part's checksum"))?, part.size));
     }
     Ok(digest::combine(plan.algorithm, plan.kind, &sums))
 }

@@ -4,6 +4,7 @@ use std::io;
 
 use crate::body::BoxError;
 use crate::s3::error::S3Error;
+use crate::s3::xml::XmlError;
 
 /// A fault of the store itself. No variant carries a bucket name or a key.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,12 @@ pub(super) enum Failure {
 impl From<S3Error> for Failure {
     fn from(error: S3Error) -> Self {
         Failure::S3(Box::new(error))
+    }
+}
+
+impl From<XmlError> for Failure {
+    fn from(error: XmlError) -> Self {
+        Failure::from(S3Error::from(error))
     }
 }
 

@@ -31,7 +31,6 @@ mod rows;
 mod time;
 mod uploads;
 mod walk;
-mod xml;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
@@ -57,6 +56,7 @@ pub use error::EmbeddedError;
 use crate::body::Body;
 use crate::locations::{LocationError, LocationService};
 use crate::names::LocationId;
+use crate::random;
 use crate::s3::error::{Code, S3Error, Shape};
 
 const FORMAT: &str = "domicile-embedded-store 1";
@@ -231,12 +231,8 @@ fn fault(error: &EmbeddedError) -> S3Error {
 }
 
 fn random_id() -> Result<String, EmbeddedError> {
-    let mut id = [0; 16];
-    aws_lc_rs::rand::fill(&mut id).map_err(|_| EmbeddedError::Io {
-        what: "draw a random id",
-        source: io::Error::other("no random numbers"),
-    })?;
-    Ok(hex::encode(id))
+    let id = random::try_bytes::<16>().map_err(io::Error::other);
+    id.map(hex::encode).map_err(EmbeddedError::io("draw a random id"))
 }
 
 fn lock(root: &Path) -> Result<File, EmbeddedError> {

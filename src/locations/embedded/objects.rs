@@ -4,23 +4,24 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 use rusqlite::Connection;
-use serde::Deserialize;
 
 use super::attributes::{Attributes, Tags};
 use super::blobs::{BlobHandle, Hold, NewBlob};
 use super::conditions::{self, WriteCondition};
-use super::digest::{Algorithm, Asserted, Checksum, Kind, Running};
+use super::digest::{Asserted, Kind, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use super::index::{Change, Readers};
 use super::range::{self, Stretch};
 use super::receive::receive;
-use super::request::{self, Call};
+use super::request::Call;
 use super::rows::{self, NewObject, Object, Segment};
-use super::xml::Document;
 use super::{Inner, download, time};
 use crate::body::{Body, CollectError};
 use crate::names::{BucketName, ObjectKey};
+use crate::s3::checksum::{Algorithm, Hasher};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::operation::{CopySource, OpError};
+use crate::s3::xml::{self, Bound};
 
 /// Bodies up to this are taken in before the bucket is looked up: the write does it anyhow.
 const SMALL_BODY: u64 = 128 * 1024;
@@ -87,14 +88,15 @@ pub async fn copy(store: &Inner, call: Call, key: ObjectKey) -> Answer {
         store.blocking(move |readers, blobs| request.prepare(readers, blobs, &headers)).await?;
     let (etag, modified, checksum) = (object.etag.clone(), object.modified, object.checksum.clone());
     write_object(store, call.bucket, key, condition, object, blobs).await?;
-    let mut document = Document::new("CopyObjectResult");
-    document.element("ETag", format!("\"{etag}\"")).element("LastModified", time::iso_date(modified));
-    if let Some(checksum) = checksum {
-        document
-            .element("ChecksumType", checksum.kind.name())
-            .element(checksum.algorithm.element(), &checksum.value);
-    }
-    Ok(document.into_response())
+    let document = xml::document("CopyObjectResult", |writer| {
+        writer.value("ETag", format!("\"{etag}\"")).value("LastModified", time::iso_date(modified));
+        if let Some(checksum) = checksum {
+            writer
+                .value("ChecksumType", checksum.kind.name())
+                .value(checksum.algorithm.element(), &checksum.value);
+        }
+    });
+    Ok(xml::response(document))
 }
 
 pub async fn delete(store: &Inner, call: Call, key: ObjectKey) -> Answer {
@@ -117,15 +119,16 @@ pub async fn get_tagging(store: &Inner, call: Call, key: ObjectKey) -> Answer {
         .read(move |connection| {
             let bucket = rows::bucket(connection, &call.bucket)?;
             let object = rows::object(connection, bucket, &key)?;
-            let mut document = Document::new("Tagging");
-            document.within("TagSet", |document| {
-                for (key, value) in object.attributes.tags.iter() {
-                    document.within("Tag", |document| {
-                        document.element("Key", key).element("Value", value);
-                    });
-                }
+            let document = xml::document("Tagging", |writer| {
+                writer.element("TagSet", |writer| {
+                    for (key, value) in object.attributes.tags.iter() {
+                        writer.element("Tag", |writer| {
+                            writer.value("Key", key).value("Value", value);
+                        });
+                    }
+                });
             });
-            Ok(document.into_response())
+            Ok(xml::response(document))
         })
         .await
 }
@@ -133,7 +136,8 @@ pub async fn get_tagging(store: &Inner, call: Call, key: ObjectKey) -> Answer {
 pub async fn put_tagging(store: &Inner, call: Call, key: ObjectKey, body: Body) -> Answer {
     let asserted = Asserted::from_headers(&call.headers, call.sha256.as_deref())?;
     let document = collect_document(body, MAX_TAGGING_BYTES, &asserted).await?;
-    let tags = parse_tagging(&document)?;
+    let tags = xml::parse_tagging(&document, Bound(MAX_TAGGING_BYTES))?;
+    let tags = Tags::new(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())?;
     set_tags(store, call.bucket, key, tags).await?;
     Ok(Response::new(Body::empty()))
 }
@@ -284,10 +288,10 @@ fn describe(headers: &mut HeaderMap, call: &Call, object: &Object, range: Stretc
     Ok(())
 }
 
-pub fn insert_checksum(headers: &mut HeaderMap, checksum: Option<&Checksum>) {
+pub fn insert_checksum(headers: &mut HeaderMap, checksum: Option<&ObjectChecksum>) {
     let Some(checksum) = checksum else { return };
     if let Ok(value) = HeaderValue::from_str(&checksum.value) {
-        headers.insert(HeaderName::from_static(checksum.algorithm.header()), value);
+        headers.insert(checksum.algorithm.header(), value);
         headers.insert("x-amz-checksum-type", HeaderValue::from_static(checksum.kind.name()));
     }
 }
@@ -317,36 +321,6 @@ pub async fn collect_document(body: Body, limit: usize, asserted: &Asserted) -> 
     digests.update(&document);
     asserted.verify(digests)?;
     Ok(document)
-}
-
-pub fn malformed_xml() -> S3Error {
-    let message = "The XML you provided was not well-formed or did not validate against our published schema";
-    S3Error::new(Code::MalformedXML, message)
-}
-
-#[derive(Deserialize)]
-struct Tagging {
-    #[serde(rename = "TagSet")]
-    set: TagSet,
-}
-
-#[derive(Deserialize)]
-struct TagSet {
-    #[serde(rename = "Tag", default)]
-    tags: Vec<Tag>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Tag {
-    key: String,
-    value: String,
-}
-
-fn parse_tagging(document: &[u8]) -> Result<Tags, S3Error> {
-    let text = std::str::from_utf8(document).map_err(|_| malformed_xml())?;
-    let tagging: Tagging = quick_xml::de::from_str(text).map_err(|_| malformed_xml())?;
-    Tags::new(tagging.set.tags.into_iter().map(|tag| (tag.key, tag.value)).collect())
 }
 
 /// Whether a copy keeps what the source has or takes what the request says.
@@ -379,19 +353,11 @@ struct CopyRequest {
 
 impl CopyRequest {
     fn parse(call: &Call, target: &ObjectKey) -> Result<CopyRequest, S3Error> {
-        let argument = |message| {
-            S3Error::new(Code::InvalidArgument, message).detail("ArgumentName", "x-amz-copy-source")
-        };
-        let source = call
-            .header("x-amz-copy-source")
-            .ok_or_else(|| argument("Copy Source must mention the source bucket and key: bucket/key"))?;
-        let (path, query) = source.split_once('?').unwrap_or((source, ""));
-        if !matches!(query, "" | "versionId=null") {
+        let source = call.headers.get("x-amz-copy-source").ok_or(OpError::CopySource)?;
+        let CopySource { bucket, key, version } = CopySource::parse(source.as_bytes())?;
+        if version.is_some_and(|version| version != "null") {
             return Err(S3Error::new(Code::NoSuchVersion, "The specified version does not exist."));
         }
-        let (bucket, Some(key)) = request::names(path)? else {
-            return Err(argument("Copy Source must mention the source bucket and key: bucket/key"));
-        };
         let metadata = Directive::parse(call, "x-amz-metadata-directive")?;
         let tagging = Directive::parse(call, "x-amz-tagging-directive")?;
         let changes = metadata == Directive::Replace || tagging == Directive::Replace;
@@ -401,7 +367,7 @@ impl CopyRequest {
         }
         let algorithm = match call.header("x-amz-checksum-algorithm") {
             None => None,
-            Some(name) => Some(Algorithm::parse(name).ok_or_else(|| {
+            Some(name) => Some(Algorithm::of_name(name).ok_or_else(|| {
                 S3Error::new(Code::InvalidRequest, "Checksum algorithm provided is unsupported.")
             })?),
         };
@@ -452,17 +418,21 @@ impl CopyRequest {
 }
 
 /// Reads all bytes for a checksum that is not known yet. Blocks.
-fn checksum_of(blobs: &BlobHandle, segments: &[Segment], algorithm: Algorithm) -> std::io::Result<Checksum> {
+fn checksum_of(
+    blobs: &BlobHandle,
+    segments: &[Segment],
+    algorithm: Algorithm,
+) -> std::io::Result<ObjectChecksum> {
     use std::io::Read;
-    let mut running = Running::new(algorithm);
+    let mut hasher = Hasher::new(algorithm);
     let mut buffer = vec![0; 128 * 1024];
     for segment in segments {
         let mut file = blobs.open(segment.blob)?;
         loop {
             let read = file.read(&mut buffer)?;
             let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
-            running.update(bytes);
+            hasher.update(bytes);
         }
     }
-    Ok(Checksum::of(algorithm, &running.finish()))
+    Ok(ObjectChecksum::of_bytes(hasher.finish()))
 }

@@ -6,7 +6,7 @@ use http_body_util::BodyExt;
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::blobs::{BlobHandle, NewBlob, Staged};
-use super::digest::{Asserted, Checksum, Digests};
+use super::digest::{Asserted, Digests, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use crate::body::Body;
 use crate::s3::error::{Code, S3Error};
@@ -23,7 +23,7 @@ pub struct Received {
     pub blob: NewBlob,
     pub size: u64,
     pub md5: [u8; 16],
-    pub checksum: Option<Checksum>,
+    pub checksum: Option<ObjectChecksum>,
 }
 
 /// Streams `body` into a new blob. Whatever fails, nothing of it stays.

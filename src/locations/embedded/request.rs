@@ -1,11 +1,11 @@
 //! Taking a request apart: bucket, key, query, and which operation it is.
 
-use http::{HeaderMap, Method, Uri};
-use percent_encoding::percent_decode_str;
+use http::{HeaderMap, Method};
 
 use crate::locations::PayloadHash;
-use crate::names::{BucketName, NameError, ObjectKey};
+use crate::names::{BucketName, ObjectKey};
 use crate::s3::error::{Code, S3Error};
+use crate::s3::operation::{OpError, ParsedQuery, path_style_names};
 
 /// Query parameters that turn a request into another operation (S3 API reference).
 const SUBRESOURCES: [&str; 39] = [
@@ -100,8 +100,9 @@ pub struct Call {
 
 impl Call {
     pub fn parse(parts: http::request::Parts) -> Result<Call, S3Error> {
-        let query = Query::parse(&parts.uri)?;
-        let (bucket, key) = names(parts.uri.path())?;
+        let query = Query(ParsedQuery::parse(parts.uri.query().unwrap_or_default())?);
+        let (bucket, key) = path_style_names(parts.uri.path())?;
+        let bucket = bucket.ok_or(OpError::BucketName)?;
         let operation = operation(&parts.method, key, &query, &parts.headers)?;
         refuse_unsupported(&operation, &parts.headers)?;
         if query.value("versionId").is_some_and(|version| version != "null") {
@@ -120,22 +121,13 @@ impl Call {
     }
 }
 
-/// The decoded query.
+/// The query, as this store's operations read it.
 #[derive(Debug, Default)]
-pub struct Query(Vec<(String, String)>);
+pub struct Query(ParsedQuery);
 
 impl Query {
-    fn parse(uri: &Uri) -> Result<Query, S3Error> {
-        let pairs = uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        let pairs = pairs.map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode_component(name)?, decode_component(value)?))
-        });
-        Ok(Query(pairs.collect::<Result<_, S3Error>>()?))
-    }
-
     pub fn value(&self, name: &str) -> Option<&str> {
-        self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+        self.0.value(name)
     }
 
     /// An empty value is an absent one.
@@ -166,32 +158,11 @@ impl Query {
     /// The parameters that choose the operation.
     fn subresources(&self) -> Vec<&str> {
         let mut found: Vec<&str> =
-            self.0.iter().map(|(name, _)| name.as_str()).filter(|name| SUBRESOURCES.contains(name)).collect();
+            self.0.iter().map(|(name, _)| name).filter(|name| SUBRESOURCES.contains(name)).collect();
         found.sort_unstable();
         found.dedup();
         found
     }
-}
-
-/// Bucket and key of a path-style, once encoded path.
-pub fn names(path: &str) -> Result<(BucketName, Option<ObjectKey>), S3Error> {
-    let path = path.strip_prefix('/').unwrap_or(path);
-    let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    let bucket = percent_decode_str(bucket)
-        .decode_utf8_lossy()
-        .parse()
-        .map_err(|_| S3Error::new(Code::InvalidBucketName, "The specified bucket is not valid."))?;
-    let key: Vec<u8> = percent_decode_str(key).collect();
-    if key.is_empty() {
-        return Ok((bucket, None));
-    }
-    let key = ObjectKey::from_bytes(&key).map_err(|error| match error {
-        NameError::KeyLength(length) => S3Error::new(Code::KeyTooLongError, "Your key is too long")
-            .detail("Size", length.to_string())
-            .detail("MaxSizeAllowed", ObjectKey::MAX_BYTES.to_string()),
-        _ => S3Error::new(Code::InvalidURI, "Couldn't parse the specified URI: the key is not UTF-8."),
-    })?;
-    Ok((bucket, Some(key)))
 }
 
 fn operation(
@@ -252,12 +223,4 @@ fn refuse_unsupported(operation: &Operation, headers: &HeaderMap) -> Result<(), 
 fn not_implemented() -> S3Error {
     let message = "A header, parameter or method you provided implies functionality that the embedded store does not implement";
     S3Error::new(Code::NotImplemented, message)
-}
-
-fn decode_component(text: &str) -> Result<String, S3Error> {
-    let spaced = text.replace('+', " ");
-    let decoded = percent_decode_str(&spaced).decode_utf8().map_err(|_| {
-        S3Error::new(Code::InvalidURI, "Couldn't parse the specified URI: the query is not UTF-8.")
-    })?;
-    Ok(decoded.into_owned())
 }

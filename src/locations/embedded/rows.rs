@@ -7,7 +7,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::attributes::Attributes;
 use super::blobs::{BlobId, Retired};
-use super::digest::Checksum;
+use super::digest::ObjectChecksum;
 use super::error::{EmbeddedError, Failure};
 use crate::names::{BucketName, ObjectKey};
 use crate::s3::error::{Code, S3Error};
@@ -83,7 +83,7 @@ pub struct Object {
     /// Milliseconds since the Unix epoch.
     pub modified: i64,
     pub attributes: Attributes,
-    pub checksum: Option<Checksum>,
+    pub checksum: Option<ObjectChecksum>,
 }
 
 /// An object about to become visible.
@@ -92,7 +92,7 @@ pub struct NewObject {
     pub etag: String,
     pub modified: i64,
     pub attributes: Attributes,
-    pub checksum: Option<Checksum>,
+    pub checksum: Option<ObjectChecksum>,
     /// Blobs with their sizes, in order.
     pub segments: Vec<(BlobId, u64)>,
 }
@@ -220,7 +220,7 @@ pub fn put_object(
         .execute(params![
             object.attributes.to_record(),
             object.attributes.tags.to_form(),
-            object.checksum.as_ref().map(Checksum::to_record),
+            object.checksum.as_ref().map(ObjectChecksum::to_record),
         ])?;
     let version = connection.last_insert_rowid();
     let mut insert = connection.prepare_cached(
@@ -319,10 +319,12 @@ pub fn attributes(row: &Row<'_>, column: usize) -> Result<Attributes, Failure> {
     Ok(Attributes::from_record(&headers, &tags).ok_or(EmbeddedError::Record("headers or tags"))?)
 }
 
-pub fn checksum(row: &Row<'_>, column: usize) -> Result<Option<Checksum>, Failure> {
+pub fn checksum(row: &Row<'_>, column: usize) -> Result<Option<ObjectChecksum>, Failure> {
     let record: Option<String> = row.get(column)?;
     match record {
         None => Ok(None),
-        Some(record) => Ok(Some(Checksum::from_record(&record).ok_or(EmbeddedError::Record("a checksum"))?)),
+        Some(record) => {
+            Ok(Some(ObjectChecksum::from_record(&record).ok_or(EmbeddedError::Record("a checksum"))?))
+        }
     }
 }

@@ -3,8 +3,10 @@
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
 
+use crate::clock;
+
 pub fn now() -> i64 {
-    Timestamp::now().as_millisecond()
+    clock::now_ms() as i64
 }
 
 /// `Wed, 21 Oct 2015 07:28:00 GMT` (RFC 9110, section 5.6.7).
@@ -14,7 +16,7 @@ pub fn http_date(millis: i64) -> String {
 
 /// `2015-10-21T07:28:00.000Z`.
 pub fn iso_date(millis: i64) -> String {
-    timestamp(millis).strftime("%Y-%m-%dT%H:%M:%S.%3fZ").to_string()
+    clock::iso8601(u64::try_from(millis).unwrap_or_default())
 }
 
 /// Whole seconds of an HTTP date; `None` for what is not one, which conditions then ignore.

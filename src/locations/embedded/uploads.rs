@@ -3,25 +3,27 @@
 //! A part is a blob of its own. Completing writes no bytes: the object becomes the list of its parts' blobs.
 
 use http::{HeaderMap, HeaderValue, Response, header};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::attributes::Attributes;
 use super::blobs::{BlobId, Retired};
-use super::complete::{Claims, assemble, parse_complete};
+use super::complete::{Claims, assemble};
 use super::conditions::WriteCondition;
-use super::digest::{Algorithm, Asserted, Checksum, Kind};
+use super::digest::{Asserted, Kind, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use super::index::Change;
 use super::objects::{collect_document, insert, insert_checksum, no_content};
 use super::receive::{Received, receive};
 use super::request::{Call, UploadId};
 use super::rows::{self, BucketRow};
-use super::xml::{Document, Encoding};
 use super::{Inner, random_id, time};
 use crate::body::Body;
 use crate::names::{BucketName, ObjectKey};
+use crate::s3::checksum::Algorithm;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::listing::Encoding;
+use crate::s3::operation::encode_path;
+use crate::s3::xml::{self, Bound};
 
 pub const MAX_PARTS: usize = 10_000;
 /// 10,000 parts with a SHA-256 each.
@@ -34,9 +36,10 @@ pub async fn create(store: &Inner, call: Call, key: ObjectKey) -> Answer {
     let attributes = Attributes::from_headers(&call.headers)?;
     let plan = Plan::from_headers(&call)?;
     let id = random_id()?;
-    let mut document = Document::new("InitiateMultipartUploadResult");
-    document.element("Bucket", &call.bucket).element("Key", key.as_str()).element("UploadId", &id);
-    let mut response = document.into_response();
+    let document = xml::document("InitiateMultipartUploadResult", |writer| {
+        writer.value("Bucket", &call.bucket).value("Key", key.as_str()).value("UploadId", &id);
+    });
+    let mut response = xml::response(document);
     if let Some(plan) = plan {
         let headers = response.headers_mut();
         headers.insert("x-amz-checksum-algorithm", HeaderValue::from_static(plan.algorithm.name()));
@@ -102,7 +105,8 @@ pub async fn complete(store: &Inner, call: Call, key: ObjectKey, upload: UploadI
         document_headers.insert("content-md5", md5.clone());
     }
     let asserted = Asserted::from_headers(&document_headers, call.sha256.as_deref())?;
-    let wanted = parse_complete(&collect_document(body, MAX_COMPLETE_BYTES, &asserted).await?)?;
+    let document = collect_document(body, MAX_COMPLETE_BYTES, &asserted).await?;
+    let wanted = xml::parse_complete(&document, Bound(MAX_COMPLETE_BYTES))?.parts;
     let claims = Claims::from_headers(&call)?;
     let place = Place { bucket: call.bucket, key, upload };
     let location = place.location();
@@ -111,18 +115,19 @@ pub async fn complete(store: &Inner, call: Call, key: ObjectKey, upload: UploadI
         .index
         .write(Vec::new(), move |connection| assemble(connection, &place, &condition, wanted, &claims))
         .await?;
-    let mut document = Document::new("CompleteMultipartUploadResult");
-    document
-        .element("Location", location)
-        .element("Bucket", bucket)
-        .element("Key", key.as_str())
-        .element("ETag", format!("\"{etag}\""));
-    if let Some(checksum) = checksum {
-        document
-            .element(checksum.algorithm.element(), &checksum.value)
-            .element("ChecksumType", checksum.kind.name());
-    }
-    Ok(document.into_response())
+    let document = xml::document("CompleteMultipartUploadResult", |writer| {
+        writer
+            .value("Location", location)
+            .value("Bucket", bucket)
+            .value("Key", key.as_str())
+            .value("ETag", format!("\"{etag}\""));
+        if let Some(checksum) = checksum {
+            writer
+                .value(checksum.algorithm.element(), &checksum.value)
+                .value("ChecksumType", checksum.kind.name());
+        }
+    });
+    Ok(xml::response(document))
 }
 
 pub async fn abort(store: &Inner, call: Call, key: ObjectKey, upload: UploadId) -> Answer {
@@ -151,36 +156,35 @@ fn parts_page(connection: &Connection, call: &Call, place: &Place) -> Answer {
     let mut parts = Part::behind(connection, &place.upload, marker, max + 1)?;
     let truncated = max > 0 && parts.len() > max;
     parts.truncate(max);
-    let mut document = Document::new("ListPartsResult");
-    document
-        .element("Bucket", &place.bucket)
-        .element("Key", encoding.apply(place.key.as_str()))
-        .element("UploadId", &place.upload.0)
-        .element("StorageClass", "STANDARD")
-        .element("PartNumberMarker", marker)
-        .element("MaxParts", max)
-        .element("IsTruncated", truncated);
-    if truncated && let Some(last) = parts.last() {
-        document.element("NextPartNumberMarker", last.number);
-    }
-    if let Some(plan) = upload.plan {
-        document
-            .element("ChecksumAlgorithm", plan.algorithm.name())
-            .element("ChecksumType", plan.kind.name());
-    }
-    for part in parts {
-        document.within("Part", |document| {
-            document
-                .element("PartNumber", part.number)
-                .element("LastModified", time::iso_date(part.modified))
-                .element("ETag", format!("\"{}\"", part.etag))
-                .element("Size", part.size);
-            if let Some(checksum) = part.checksum {
-                document.element(checksum.algorithm.element(), checksum.value);
-            }
-        });
-    }
-    Ok(document.into_response())
+    let document = xml::document("ListPartsResult", |writer| {
+        writer
+            .value("Bucket", &place.bucket)
+            .value("Key", encoding.apply(place.key.as_str()))
+            .value("UploadId", &place.upload.0)
+            .value("StorageClass", "STANDARD")
+            .value("PartNumberMarker", marker)
+            .value("MaxParts", max)
+            .value("IsTruncated", truncated);
+        if truncated && let Some(last) = parts.last() {
+            writer.value("NextPartNumberMarker", last.number);
+        }
+        if let Some(plan) = upload.plan {
+            writer.value("ChecksumAlgorithm", plan.algorithm.name()).value("ChecksumType", plan.kind.name());
+        }
+        for part in parts {
+            writer.element("Part", |writer| {
+                writer
+                    .value("PartNumber", part.number)
+                    .value("LastModified", time::iso_date(part.modified))
+                    .value("ETag", format!("\"{}\"", part.etag))
+                    .value("Size", part.size);
+                if let Some(checksum) = part.checksum {
+                    writer.value(checksum.algorithm.element(), checksum.value);
+                }
+            });
+        }
+    });
+    Ok(xml::response(document))
 }
 
 /// Which checksum the finished object gets.
@@ -209,8 +213,8 @@ impl Plan {
             };
         };
         let algorithm =
-            Algorithm::parse(name).ok_or_else(|| invalid("Checksum algorithm provided is unsupported."))?;
-        let kind = kind.unwrap_or(algorithm.default_kind());
+            Algorithm::of_name(name).ok_or_else(|| invalid("Checksum algorithm provided is unsupported."))?;
+        let kind = kind.unwrap_or(Kind::default_for(algorithm));
         match (algorithm, kind) {
             (Algorithm::Crc64Nvme, Kind::Composite)
             | (Algorithm::Sha1 | Algorithm::Sha256, Kind::FullObject) => {
@@ -226,7 +230,7 @@ impl Plan {
 
     fn from_record(record: &str) -> Option<Plan> {
         let (algorithm, kind) = record.split_once(' ')?;
-        Some(Plan { algorithm: Algorithm::parse(algorithm)?, kind: Kind::parse(kind)? })
+        Some(Plan { algorithm: Algorithm::of_name(algorithm)?, kind: Kind::parse(kind)? })
     }
 }
 
@@ -271,9 +275,7 @@ impl Place {
     }
 
     fn location(&self) -> String {
-        const KEPT: &AsciiSet =
-            &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
-        format!("/{}/{}", self.bucket, utf8_percent_encode(self.key.as_str(), KEPT))
+        format!("/{}/{}", self.bucket, encode_path(self.key.as_str()))
     }
 }
 
@@ -283,7 +285,7 @@ pub struct Part {
     pub number: u16,
     pub size: u64,
     pub etag: String,
-    pub checksum: Option<Checksum>,
+    pub checksum: Option<ObjectChecksum>,
     pub modified: i64,
     pub blob: BlobId,
 }
@@ -306,7 +308,7 @@ impl Part {
                 self.number,
                 rows::integer(self.size)?,
                 self.etag,
-                self.checksum.as_ref().map(Checksum::to_record),
+                self.checksum.as_ref().map(ObjectChecksum::to_record),
                 self.modified,
                 self.blob.0,
             ])?;

@@ -1,17 +1,17 @@
-//! Names on the way to a location: its endpoint, physical bucket names, paths, and headers of one hop.
+//! Names on the way to a location: its endpoint, physical bucket names and paths.
 //!
 //! The path of a request is decoded once and encoded strictly, so that the location reads exactly the key that was
 //! decided upon, whatever its own idea of `+` or an unencoded `!` is. The query keeps its bytes.
 
-use http::header::{CONNECTION, HOST, HeaderName, HeaderValue, LOCATION};
+use http::header::{HOST, HeaderName, HeaderValue, LOCATION};
 use http::request::Parts;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri};
-use percent_encoding::percent_decode;
 
-use super::signing::push_encoded;
 use crate::config::{AddressingStyle, RemoteS3};
 use crate::names::BucketName;
+use crate::s3::operation::{Plus, percent_decode};
+use crate::s3::sigv4::{is_signing_parameter, strict_path};
 
 const COPY_SOURCE: HeaderName = HeaderName::from_static("x-amz-copy-source");
 
@@ -113,13 +113,8 @@ impl Endpoint {
             (None, _) => (self.authority.clone(), self.host.clone()),
         };
         if let Some(key) = key {
-            target.push('/');
-            for byte in percent_decode(key.as_bytes()) {
-                match byte {
-                    b'/' => target.push('/'),
-                    _ => push_encoded(&mut target, byte),
-                }
-            }
+            // Percent-encoded, and so ASCII.
+            target.push_str(&String::from_utf8_lossy(&strict_path(format!("/{key}").as_bytes())));
         }
         if target.is_empty() {
             target.push('/');
@@ -178,32 +173,6 @@ pub(super) fn restore_location(headers: &mut HeaderMap, names: &BucketNames) {
     }
 }
 
-/// Removes what concerns one connection only (RFC 9110, section 7.6.1).
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|list| list.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    for name in named {
-        headers.remove(name);
-    }
-    for name in [
-        "connection",
-        "keep-alive",
-        "proxy-authenticate",
-        "proxy-authorization",
-        "proxy-connection",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-    ] {
-        headers.remove(name);
-    }
-}
-
 /// The pattern that makes a physical bucket name out of a logical one.
 #[derive(Debug, Clone)]
 struct Template {
@@ -255,11 +224,6 @@ fn slash_length(text: &str) -> usize {
 /// Appends a query byte for byte, but for the client's own presigned credentials: a location refuses two sets.
 fn push_query(target: &mut String, query: &str) {
     let mut joint = '?';
-    if !query.to_ascii_lowercase().contains("x-amz-") {
-        target.push(joint);
-        target.push_str(query);
-        return;
-    }
     for pair in query.split('&') {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
         if !is_presigned_credential(name) {
@@ -270,18 +234,9 @@ fn push_query(target: &mut String, query: &str) {
     }
 }
 
+/// Whether a parameter of this raw name signs; a name that cannot be decoded is no such name.
 fn is_presigned_credential(name: &str) -> bool {
-    [
-        "x-amz-algorithm",
-        "x-amz-credential",
-        "x-amz-date",
-        "x-amz-expires",
-        "x-amz-security-token",
-        "x-amz-signature",
-        "x-amz-signedheaders",
-    ]
-    .iter()
-    .any(|credential| name.eq_ignore_ascii_case(credential))
+    percent_decode(name, Plus::Space).is_ok_and(|name| is_signing_parameter(&name))
 }
 
 #[cfg(test)]

@@ -13,10 +13,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::failure::{RequestBodyError, TransportError};
+use super::pool::DrivenBody;
 use crate::body::{Body, BoxError};
 use crate::locations::LocationError;
 use crate::locations::health::Health;
@@ -187,7 +187,7 @@ impl Progress {
 
 /// A response body on its way in.
 pub(super) struct ReceivedBody {
-    inner: Incoming,
+    inner: DrivenBody,
     idle: Duration,
     /// Since when the reader waits; `None` while it does not.
     waiting_since: Option<Instant>,
@@ -198,7 +198,7 @@ pub(super) struct ReceivedBody {
 }
 
 impl ReceivedBody {
-    pub(super) fn new(inner: Incoming, idle: Duration, location: LocationId, health: Arc<Health>) -> Self {
+    pub(super) fn new(inner: DrivenBody, idle: Duration, location: LocationId, health: Arc<Health>) -> Self {
         ReceivedBody { inner, idle, waiting_since: None, timer: None, location, health }
     }
 

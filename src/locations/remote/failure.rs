@@ -67,12 +67,6 @@ impl TransportError {
     }
 }
 
-/// Whether hyper gave the request up before it wrote any of it.
-pub(super) fn was_never_sent(error: &hyper_util::client::legacy::Error) -> bool {
-    let cause = error.source().and_then(|cause| cause.downcast_ref::<hyper::Error>());
-    error.is_connect() || cause.is_some_and(hyper::Error::is_canceled)
-}
-
 fn describe_tls(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InvalidCertificate(

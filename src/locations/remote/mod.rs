@@ -11,7 +11,8 @@ mod body;
 mod connect;
 mod credentials;
 mod failure;
-mod signing;
+mod framed;
+mod pool;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -23,9 +24,6 @@ use futures_util::future::BoxFuture;
 use http::header::{CONTENT_LENGTH, EXPECT};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use http_body::Body as _;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::time::Instant;
 use tower::Service;
 use tower::util::BoxCloneSyncService;
@@ -38,13 +36,16 @@ use self::address::{BucketNames, Endpoint};
 use self::body::{Progress, ReceivedBody, SentBody, Stage};
 use self::connect::{Connector, Uses};
 use self::credentials::CredentialSource;
-use self::failure::{LengthUnknown, TransportError, was_never_sent};
-use self::signing::{EMPTY_SHA256, Signer};
+use self::failure::{LengthUnknown, TransportError};
+use self::framed::Framed;
+use self::pool::{DrivenBody, Limits, Pool, PoolError};
 use super::health::Health;
 use super::{LocationError, LocationService, PayloadHash};
 use crate::body::{Body, BoxError};
-use crate::config::RemoteS3;
+use crate::config::{RemoteS3, Secret};
+use crate::hop;
 use crate::names::LocationId;
+use crate::s3::sigv4::{self, PayloadForSigning, SignError, Signer};
 
 /// Idle connections that are kept for the next requests, for each host.
 const IDLE_CONNECTIONS: usize = 256;
@@ -101,8 +102,10 @@ struct Inner {
     id: LocationId,
     endpoint: Endpoint,
     credentials: CredentialSource,
+    /// For which requests are signed.
+    region: String,
     signer: Signer,
-    client: Client<Connector, SentBody>,
+    pool: Arc<Pool>,
     timeouts: Timeouts,
     health: Arc<Health>,
 }
@@ -136,15 +139,12 @@ impl RemoteLocation {
             }
             _ => return Err(RemoteError::HalfCredentials { location: id }),
         };
-        let client = Client::builder(TokioExecutor::new())
-            .pool_max_idle_per_host(IDLE_CONNECTIONS)
-            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-            .pool_timer(TokioTimer::new())
-            .http1_max_buf_size(CONNECTION_BUFFER)
-            .build(connector);
-        let signer = Signer::new(region);
+        let limits = Limits { most_idle: IDLE_CONNECTIONS, idle_for: IDLE_CONNECTION_TIMEOUT };
+        let pool = Pool::new(connector, CONNECTION_BUFFER, limits);
+        let (region, signer) = (region.to_owned(), Signer::default());
         let health = Arc::new(Health::new());
-        Ok(RemoteLocation(Arc::new(Inner { id, endpoint, credentials, signer, client, timeouts, health })))
+        let inner = Inner { id, endpoint, credentials, region, signer, pool, timeouts, health };
+        Ok(RemoteLocation(Arc::new(inner)))
     }
 
     pub fn service(&self) -> LocationService {
@@ -212,7 +212,7 @@ impl Inner {
         }
 
         let (mut parts, incoming) = answer?.into_parts();
-        address::strip_hop_by_hop(&mut parts.headers);
+        hop::strip(&mut parts.headers);
         address::restore_location(&mut parts.headers, &names);
         let body = if incoming.is_end_stream() {
             Body::empty()
@@ -234,15 +234,25 @@ impl Inner {
         let vouched = parts.extensions.remove::<PayloadHash>();
         parts.extensions.clear();
         parts.version = Version::HTTP_11;
-        address::strip_hop_by_hop(&mut parts.headers);
+        hop::strip(&mut parts.headers);
         parts.headers.remove(EXPECT);
-        let length = settle_length(&mut parts, &body).map_err(|e| self.unsent(e))?;
+        let mut length = settle_length(&mut parts, &body).map_err(|e| self.unsent(e))?;
+        let trailer = Framed::announced(&parts.headers).filter(|_| length > 0);
+        if let Some(trailer) = trailer {
+            let framed = Framed::new(body, length, trailer);
+            length = framed.length();
+            framed.describe(&mut parts.headers);
+            body = Body::new(framed);
+        }
         let names = self.endpoint.address(&mut parts).map_err(|e| self.unsent(e))?;
-        let payload = vouched.unwrap_or_else(|| match length {
-            0 => PayloadHash::Sha256(EMPTY_SHA256.into()),
-            _ => PayloadHash::Unsigned,
-        });
-        self.signer.sign(&mut parts, credentials, now, &payload).map_err(|e| self.no_credentials(e))?;
+        let payload = match &vouched {
+            _ if trailer.is_some() => PayloadForSigning::UnsignedWithTrailer,
+            Some(PayloadHash::Sha256(hash)) => PayloadForSigning::Sha256(hash),
+            Some(PayloadHash::Unsigned) => PayloadForSigning::Unsigned,
+            None if length == 0 => PayloadForSigning::Empty,
+            None => PayloadForSigning::Unsigned,
+        };
+        self.sign(&mut parts, credentials, now, payload).map_err(|e| self.no_credentials(e))?;
         if length == 0 {
             let finished = body::finish_empty(body, self.timeouts.body_idle).await;
             finished.map_err(LocationError::RequestBody)?;
@@ -251,21 +261,38 @@ impl Inner {
         Ok((Request::from_parts(parts, SentBody::new(body, length)), names))
     }
 
+    fn sign(
+        &self,
+        parts: &mut http::request::Parts,
+        credentials: &Credentials,
+        now: SystemTime,
+        payload: PayloadForSigning<'_>,
+    ) -> Result<(), SignError> {
+        let secret = Secret::new(credentials.secret_access_key());
+        let session_token = credentials.session_token().map(Secret::new);
+        let credentials = sigv4::Credentials {
+            access_key_id: credentials.access_key_id(),
+            secret: &secret,
+            session_token: session_token.as_ref(),
+        };
+        self.signer.sign(parts, &credentials, &self.region, now, payload)
+    }
+
     /// Waits for the head of the response as long as something moves.
     async fn watch(
         &self,
         request: Request<SentBody>,
         progress: &Progress,
-    ) -> Result<Response<Incoming>, LocationError> {
+    ) -> Result<Response<DrivenBody>, LocationError> {
         let Timeouts { response_head, body_idle, .. } = self.timeouts;
         let shortest = response_head.min(body_idle);
-        let mut response = self.client.request(request);
+        let response = self.pool.request(request);
         let timer = tokio::time::sleep(shortest);
-        tokio::pin!(timer);
+        tokio::pin!(response, timer);
         loop {
             tokio::select! {
                 biased;
-                answer = &mut response => return answer.map_err(|error| self.classify(&error, progress)),
+                answer = &mut response => return answer.map_err(|error| self.classify(error, progress)),
                 () = &mut timer => {}
             }
             let stage = progress.stage();
@@ -284,12 +311,14 @@ impl Inner {
         }
     }
 
-    fn classify(&self, error: &hyper_util::client::legacy::Error, progress: &Progress) -> LocationError {
+    fn classify(&self, error: PoolError, progress: &Progress) -> LocationError {
         if let Some(failure) = progress.take_failure() {
             return LocationError::RequestBody(failure);
         }
-        let cause = TransportError::from_chain(error);
-        if was_never_sent(error) { self.unsent(cause) } else { self.lost(cause) }
+        match error {
+            PoolError::Unsent(error) => self.unsent(TransportError::from_chain(&*error)),
+            PoolError::Broken(error) => self.lost(TransportError::from_chain(&error)),
+        }
     }
 
     fn unsent(&self, error: impl Into<BoxError>) -> LocationError {

@@ -1,7 +1,9 @@
 //! What a client asks a list for: the parameters of ListObjects and ListObjectsV2.
 
+use std::borrow::Cow;
+
 use super::{ListError, MAX_KEYS};
-use crate::s3::operation::ParsedQuery;
+use crate::s3::operation::{ParsedQuery, encode_path};
 use crate::s3::token::TokenError;
 
 /// Which of the two operations.
@@ -18,6 +20,16 @@ pub enum Encoding {
     Plain,
     /// `encoding-type=url`: percent-encoded, so that XML can carry every character.
     Url,
+}
+
+impl Encoding {
+    /// An object name, a part of one or a delimiter, as a list writes it.
+    pub fn apply(self, text: &str) -> Cow<'_, str> {
+        match self {
+            Encoding::Plain => Cow::Borrowed(text),
+            Encoding::Url => Cow::Owned(encode_path(text)),
+        }
+    }
 }
 
 /// Whether entries have an `Owner`.

@@ -11,7 +11,7 @@ mod table;
 use http::{HeaderMap, Method, Uri, header};
 
 pub use crate::config::AddressingStyle;
-pub use path::{CopySource, Plus, encode, encode_path, path_style_uri, percent_decode};
+pub use path::{CopySource, Plus, encode, encode_path, path_style_names, path_style_uri, percent_decode};
 pub use query::ParsedQuery;
 pub use table::{Access, Handling, Operation, Scope, render_markdown_table};
 
@@ -130,19 +130,20 @@ pub fn parse(
     headers: &HeaderMap,
     hosts: &VirtualHosts,
 ) -> Result<Target, OpError> {
-    let path = uri.path().strip_prefix('/').ok_or(OpError::InvalidUri)?;
+    let path = uri.path();
+    let after_slash = path.strip_prefix('/').ok_or(OpError::InvalidUri)?;
     let host = host(uri, headers)?;
     let (style, bucket, key) = match host.and_then(|host| hosts.bucket(host)) {
-        Some(bucket) => (AddressingStyle::VirtualHost, Some(bucket.to_ascii_lowercase()), path),
+        Some(bucket) => {
+            let bucket: BucketName = bucket.to_ascii_lowercase().parse().map_err(|_| OpError::BucketName)?;
+            let key = path::object_key(&percent_decode(after_slash, Plus::Itself)?)?;
+            (AddressingStyle::VirtualHost, Some(bucket), key)
+        }
         None => {
-            let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-            let bucket = percent_decode(bucket, Plus::Itself)?;
-            (AddressingStyle::Path, (!path.is_empty()).then_some(bucket), key)
+            let (bucket, key) = path_style_names(path)?;
+            (AddressingStyle::Path, bucket, key)
         }
     };
-    let bucket: Option<BucketName> =
-        bucket.map(|name| name.parse()).transpose().map_err(|_| OpError::BucketName)?;
-    let key = path::object_key(&percent_decode(key, Plus::Itself)?)?;
     let query = ParsedQuery::parse(uri.query().unwrap_or_default())?;
     let scope = match (&bucket, &key) {
         (None, _) => Scope::Service,

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::OpError;
 use super::path::{Plus, encode, percent_decode};
+use crate::s3::sigv4::is_signing_parameter;
 
 /// A parsed query. Order, raw bytes and unknown parameters are kept.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -25,17 +26,6 @@ impl std::fmt::Debug for ParsedQuery {
         write!(f, "<query of {} parameters>", self.parameters.len())
     }
 }
-
-/// Query parameters that sign a request; a location gets a signature of its own instead.
-const SIGNING: [&str; 7] = [
-    "x-amz-algorithm",
-    "x-amz-credential",
-    "x-amz-date",
-    "x-amz-expires",
-    "x-amz-security-token",
-    "x-amz-signature",
-    "x-amz-signedheaders",
-];
 
 impl ParsedQuery {
     /// Parses the query of a URI. `+` in it stands for a space, as it does at S3.
@@ -66,11 +56,6 @@ impl ParsedQuery {
         self.value(name).is_some()
     }
 
-    /// The query as the client wrote it.
-    pub fn raw(&self) -> &str {
-        &self.raw
-    }
-
     /// Decoded names and values in the client's order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.parameters.iter().map(|p| (p.name.as_str(), p.value.as_str()))
@@ -81,7 +66,7 @@ impl ParsedQuery {
     pub fn for_location(&self, replace: &[(&str, &str)]) -> String {
         let mut query = String::with_capacity(self.raw.len());
         for parameter in &self.parameters {
-            if SIGNING.iter().any(|name| parameter.name.eq_ignore_ascii_case(name)) {
+            if is_signing_parameter(&parameter.name) {
                 continue;
             }
             if !query.is_empty() {

@@ -145,10 +145,6 @@ impl Operation {
         self.row().name
     }
 
-    pub fn scope(self) -> Scope {
-        self.row().scope
-    }
-
     pub fn kind(self) -> Handling {
         self.row().handling
     }

@@ -56,7 +56,7 @@ async fn drain(body: &mut VerifiedBody) -> (Vec<u8>, Option<PayloadError>) {
     let mut data = Vec::new();
     while let Some(frame) = body.frame().await {
         match frame {
-            Ok(frame) => data.extend_from_slice(&frame.into_data().unwrap()),
+            Ok(frame) => data.extend_from_slice(&frame.into_data().unwrap_or_default()),
             Err(error) => {
                 assert!(body.is_end_stream());
                 assert!(body.frame().await.is_none(), "nothing comes after an error");
@@ -221,6 +221,37 @@ async fn a_trailing_checksum_is_verified_and_handed_on() {
     assert!(error.is_none(), "{error:?}");
     assert_eq!(data, b"payload");
     assert_eq!(verdict.verified().unwrap().checksum.unwrap().to_base64(), value);
+    let mut settled = all.clone();
+    strip_framing(&mut settled, PayloadMode::StreamingUnsignedTrailer, 7);
+    verdict.settle_trailer(&mut settled);
+    let expected = headers(&[
+        ("content-length", "7"),
+        ("x-amz-sdk-checksum-algorithm", "CRC64NVME"),
+        ("x-amz-checksum-crc64nvme", &value),
+    ]);
+    assert_eq!(settled, expected);
+}
+
+#[tokio::test]
+async fn a_trailing_checksum_comes_out_behind_the_last_piece_and_once_only() {
+    let value = base64_of(Algorithm::Crc32, b"payload");
+    let wire = encode(None, &[b"pay", b"load"], Some(&[("x-amz-checksum-crc32", &value)]));
+    let all = headers(&[("x-amz-decoded-content-length", "7"), ("x-amz-trailer", "x-amz-checksum-crc32")]);
+    let mut body = wrap(Frames::of(wire.chunks(5)), PayloadMode::StreamingUnsignedTrailer, &all).unwrap();
+    let mut unsettled = all.clone();
+    body.verdict().settle_trailer(&mut unsettled);
+    assert_eq!(unsettled, all, "before the end there is nothing to settle");
+    let mut data = Vec::new();
+    let trailers = loop {
+        assert!(!body.is_end_stream());
+        match body.frame().await.unwrap().unwrap().into_data() {
+            Ok(piece) => data.extend_from_slice(&piece),
+            Err(frame) => break frame.into_trailers().unwrap(),
+        }
+    };
+    assert_eq!(data, b"payload");
+    assert_eq!(trailers, headers(&[("x-amz-checksum-crc32", &value)]));
+    assert!(body.is_end_stream() && body.frame().await.is_none());
 }
 
 #[tokio::test]
@@ -309,8 +340,13 @@ fn stripping_takes_the_framing_and_nothing_else() {
         ("x-amz-meta-a", "1"),
     ]);
     strip_framing(&mut framed, PayloadMode::StreamingUnsignedTrailer, 7);
-    let expected =
-        headers(&[("content-encoding", "gzip,br"), ("content-length", "7"), ("x-amz-meta-a", "1")]);
+    let expected = headers(&[
+        ("content-encoding", "gzip,br"),
+        ("content-length", "7"),
+        ("x-amz-trailer", "x-amz-checksum-crc32"),
+        ("x-amz-sdk-checksum-algorithm", "CRC32"),
+        ("x-amz-meta-a", "1"),
+    ]);
     assert_eq!(framed, expected);
 
     let mut framed = headers(&[

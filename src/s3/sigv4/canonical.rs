@@ -60,7 +60,7 @@ pub(super) fn request_hash(method: &str, path: &[u8], tail: &[u8]) -> [u8; 32] {
 }
 
 /// A path in S3's own encoding: decoded once, encoded once. Borrowed where it already is.
-pub(super) fn strict_path(path: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn strict_path(path: &[u8]) -> Cow<'_, [u8]> {
     if path.is_empty() {
         return Cow::Borrowed(b"/");
     }

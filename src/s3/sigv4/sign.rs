@@ -1,17 +1,17 @@
 //! Signing onward: a request head gets its location's signature.
 //!
-//! Only what a location needs to trust is signed (`host`, `content-type`, every `x-amz-*`), so that proxies on
-//! the way may still add headers of their own.
+//! What changes what a location stores or returns is signed (`host`, every `x-amz-*`, content type, conditions,
+//! ranges); what a proxy on the way may rewrite (`accept-encoding`, `user-agent`, `via`) is not.
 
 use std::time::SystemTime;
 
-use http::header::{AUTHORIZATION, CONTENT_TYPE, DATE, HOST, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, DATE, HOST, HeaderName, HeaderValue};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Uri};
 
 use super::auth::{Credential, SignedHeaders};
-use super::canonical::{self, decode_parameter, parameters};
+use super::canonical;
 use super::key::KeyCache;
 use super::time::Moment;
 use super::{Scheme, hex32};
@@ -40,6 +40,8 @@ pub struct Credentials<'a> {
 pub enum PayloadForSigning<'a> {
     /// The transport has to protect it.
     Unsigned,
+    /// So is this one, in `aws-chunked` framing with a trailer.
+    UnsignedWithTrailer,
     /// Lower-case hex SHA-256 of the payload.
     Sha256(&'a str),
     /// No payload: the SHA-256 of nothing.
@@ -78,6 +80,7 @@ impl Signer {
         let host = host_of(&parts.uri)?;
         let payload = match payload {
             PayloadForSigning::Unsigned => "UNSIGNED-PAYLOAD",
+            PayloadForSigning::UnsignedWithTrailer => "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
             PayloadForSigning::Sha256(hash) => hash,
             PayloadForSigning::Empty => "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         };
@@ -130,46 +133,38 @@ impl Signer {
     }
 }
 
-/// Takes a client's own signature off a request, from headers and query, and leaves every other byte of it.
-pub fn strip_authentication(parts: &mut Parts) {
+/// Takes a client's own signature off a request's headers. The part of it in a query goes with
+/// [`is_signing_parameter`].
+pub fn strip_authentication(headers: &mut HeaderMap) {
     for name in [AUTHORIZATION, X_AMZ_DATE, X_AMZ_CONTENT_SHA256, X_AMZ_SECURITY_TOKEN] {
-        parts.headers.remove(name);
+        headers.remove(name);
     }
-    let Some(query) = parts.uri.query() else { return };
-    let is_auth = |name: &str| {
-        matches!(
-            &*decode_parameter(name),
-            b"X-Amz-Algorithm"
-                | b"X-Amz-Credential"
-                | b"X-Amz-Date"
-                | b"X-Amz-Expires"
-                | b"X-Amz-SignedHeaders"
-                | b"X-Amz-Signature"
-                | b"X-Amz-Content-Sha256"
-                | b"X-Amz-Security-Token"
-        )
-    };
-    if !parameters(query).any(|(name, _)| is_auth(name)) {
-        return;
-    }
-    let kept: Vec<&str> = query
-        .split('&')
-        .filter(|pair| !is_auth(pair.split_once('=').map_or(*pair, |(name, _)| name)))
-        .collect();
-    let rest = kept.join("&");
-    let path = parts.uri.path();
-    let target = if rest.is_empty() { path.to_owned() } else { format!("{path}?{rest}") };
-    // A part of a valid target is a valid target; were it not, the request would fail to sign, not to strip.
-    if let Ok(target) = PathAndQuery::try_from(target) {
-        replace_target(&mut parts.uri, target);
-    }
+}
+
+/// Whether a query parameter of this decoded name signs a request: a location gets a signature of its own, and refuses two.
+pub fn is_signing_parameter(name: &str) -> bool {
+    const NAMES: [&str; 8] = [
+        "x-amz-algorithm",
+        "x-amz-content-sha256",
+        "x-amz-credential",
+        "x-amz-date",
+        "x-amz-expires",
+        "x-amz-security-token",
+        "x-amz-signature",
+        "x-amz-signedheaders",
+    ];
+    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
 
 fn headers_to_sign(headers: &HeaderMap) -> String {
     let mut names: Vec<&str> = headers
         .keys()
-        .filter(|name| *name == HOST || *name == CONTENT_TYPE || name.as_str().starts_with("x-amz-"))
         .map(HeaderName::as_str)
+        .filter(|name| {
+            matches!(*name, "host" | "content-type" | "content-md5" | "content-encoding" | "range")
+                || name.starts_with("x-amz-")
+                || name.starts_with("if-")
+        })
         .collect();
     names.sort_unstable();
     names.join(";")

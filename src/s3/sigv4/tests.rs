@@ -15,6 +15,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::operation::ParsedQuery;
 
 const ID: &str = "AKIAIOSFODNN7EXAMPLE";
 const SECRET: &str = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY";
@@ -256,7 +257,14 @@ fn sent() -> impl Strategy<Value = Sent> {
     });
     let header = (
         prop_oneof![
-            Just("content-type".to_owned()),
+            prop_oneof![
+                Just("content-type"),
+                Just("content-md5"),
+                Just("content-encoding"),
+                Just("range"),
+                Just("if-none-match")
+            ]
+            .prop_map(str::to_owned),
             "x-amz-meta-[a-z][a-z0-9-]{0,6}",
             "x-amz-[b-c][a-z]{0,4}"
         ],
@@ -463,24 +471,55 @@ fn a_request_without_a_host_or_with_unusable_credentials_cannot_be_signed() {
 
 #[test]
 fn a_clients_signature_is_taken_off_and_nothing_else() {
-    let mut parts = example_presigned();
-    let query = parts.uri.query().unwrap().to_owned();
-    parts.uri = format!("/a//b%2f?versionId=1&&{query}&a=%20+&acl").parse().unwrap();
-    parts.headers.insert("x-amz-meta-a", HeaderValue::from_static("1"));
-    strip_authentication(&mut parts);
-    assert_eq!(parts.uri, "/a//b%2f?versionId=1&&a=%20+&acl");
-    assert_eq!(parts.headers.len(), 2);
+    let parts = example_presigned();
+    let query = format!("versionId=1&&{}&a=%20+&acl", parts.uri.query().unwrap());
+    let rest = |query: &str| ParsedQuery::parse(query).unwrap().for_location(&[]);
+    assert_eq!(rest(&query), "versionId=1&a=%20+&acl");
+    assert_eq!(rest(parts.uri.query().unwrap()), "");
+    assert_eq!(rest("X%2DAmz-Signature=00&x-amz-content-sha256=00&x-amz-meta-a=1"), "x-amz-meta-a=1");
 
-    let mut parts = example_get();
-    strip_authentication(&mut parts);
-    let mut names: Vec<_> = parts.headers.keys().map(HeaderName::as_str).collect();
+    let mut headers = example_get().headers;
+    strip_authentication(&mut headers);
+    let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
     names.sort_unstable();
     assert_eq!(names, ["host", "range"]);
-    assert_eq!(parts.uri, "/test.txt");
+}
 
-    let mut parts = example_presigned();
-    strip_authentication(&mut parts);
-    assert_eq!(parts.uri, "/test.txt");
+fn signed_onward(headers: &[(&str, &str)], secret: &str, signer: &Signer) -> HeaderMap {
+    let mut parts = request("PUT", "https://h/b/k", headers);
+    let secret = Secret::new(secret);
+    let credentials = Credentials { access_key_id: ID, secret: &secret, session_token: None };
+    let payload = PayloadForSigning::Unsigned;
+    signer.sign(&mut parts, &credentials, "eu-central-1", at(EXAMPLE_TIME), payload).unwrap();
+    parts.headers
+}
+
+#[test]
+fn a_repeated_header_is_signed_as_one_list() {
+    let sign = |headers: &[(&str, &str)]| {
+        signed_onward(headers, SECRET, &Signer::default())["authorization"].clone()
+    };
+    let twice = sign(&[("x-amz-meta-a", "1"), ("x-amz-meta-a", "2")]);
+    assert_eq!(twice, sign(&[("x-amz-meta-a", "1,2")]));
+    assert_ne!(twice, sign(&[("x-amz-meta-a", "2,1")]));
+}
+
+#[test]
+fn an_old_signature_and_token_do_not_survive() {
+    let old = [("authorization", "theirs"), ("x-amz-security-token", "theirs"), ("x-amz-date", "theirs")];
+    let headers = signed_onward(&old, SECRET, &Signer::default());
+    assert!(!format!("{headers:?}").contains("theirs"));
+    assert!(headers.get("x-amz-security-token").is_none());
+    assert!(headers["authorization"].is_sensitive());
+}
+
+#[test]
+fn changed_credentials_are_used_at_once() {
+    let signer = Signer::default();
+    let signatures =
+        ["one", "two", "one"].map(|secret| signed_onward(&[], secret, &signer)["authorization"].clone());
+    assert_ne!(signatures[0], signatures[1]);
+    assert_eq!(signatures[0], signatures[2]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! The other answers: buckets, copies, uploads, deletions; read from locations and written for clients.
 
 use super::tree::{self, Element};
-use super::writer::{Writer, document, iso8601};
+use super::writer::{Writer, document};
 use super::{AnswerError, XmlError, requests};
+use crate::clock::iso8601;
 use crate::names::{BucketName, ObjectKey};
 
 const MAX_SMALL_ELEMENTS: usize = 1024;

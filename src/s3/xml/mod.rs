@@ -24,12 +24,22 @@ pub use requests::{
     Bound, CompleteRequest, CompletedPart, DeleteEntry, DeleteRequest, Tag, create_bucket_configuration,
     parse_complete, parse_create_bucket, parse_delete, parse_tagging, write_complete, write_delete,
 };
-pub use writer::iso8601;
+pub use writer::{Writer, document};
 
+use http::{HeaderValue, Response, header};
+
+use crate::body::Body;
 use crate::s3::error::{Code, S3Error};
 
 /// The namespace of all S3 documents.
 pub const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
+
+/// A 200 with this document.
+pub fn response(document: String) -> Response<Body> {
+    let mut response = Response::new(Body::full(document));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+    response
+}
 
 /// Why a client's document was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

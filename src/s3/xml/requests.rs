@@ -9,6 +9,7 @@ use super::XmlError;
 use super::tree::{self, Element};
 use super::writer::document;
 use crate::names::ObjectKey;
+use crate::s3::tagging::{MAX_KEY, MAX_VALUE, MOST_TAGS};
 
 /// Longest document, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,15 +186,15 @@ pub fn parse_tagging(body: &[u8], bound: Bound) -> Result<Vec<Tag>, XmlError> {
         let fields = Fields::of(child, "Tag", &["Key", "Value"])?;
         let key = fields.text("Key").ok_or(XmlError::Missing("Key"))?;
         let value = fields.text("Value").ok_or(XmlError::Missing("Value"))?;
-        if !(1..=128).contains(&key.chars().count())
-            || value.chars().count() > 256
+        if !(1..=MAX_KEY).contains(&key.chars().count())
+            || value.chars().count() > MAX_VALUE
             || !keys.insert(key.to_owned())
         {
             return Err(XmlError::Tags);
         }
         tags.push(Tag { key: key.to_owned(), value: value.to_owned() });
     }
-    if tags.len() > 10 { Err(XmlError::Tags) } else { Ok(tags) }
+    if tags.len() > MOST_TAGS { Err(XmlError::Tags) } else { Ok(tags) }
 }
 
 /// The body of a CreateBucket request to a location.

@@ -1,29 +1,22 @@
 //! Writes documents: elements that always close, and text that cannot break out.
 
-use std::fmt::Write as _;
+use std::fmt::{Display, Write as _};
 
 use super::NAMESPACE;
 use crate::s3::listing::Encoding;
-use crate::s3::operation::encode_path;
 
 /// A document in the making.
-pub(super) struct Writer {
+pub struct Writer {
     out: String,
 }
 
 /// A whole document with the S3 namespace on its root.
-pub(super) fn document(root: &str, content: impl FnOnce(&mut Writer)) -> String {
+pub fn document(root: &str, content: impl FnOnce(&mut Writer)) -> String {
     let mut writer =
         Writer { out: format!("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<{root} xmlns=\"{NAMESPACE}\">") };
     content(&mut writer);
     writer.close(root);
     writer.finish()
-}
-
-/// Milliseconds since the Unix epoch as S3 writes times, for example `2026-11-23T03:32:42.000Z`.
-pub fn iso8601(milliseconds: u64) -> String {
-    let time = i64::try_from(milliseconds).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    time.unwrap_or(jiff::Timestamp::MAX).strftime("%Y-%m-%dT%H:%M:%S%.3fZ").to_string()
 }
 
 impl Writer {
@@ -48,6 +41,12 @@ impl Writer {
         self.open(name);
         self.characters(text);
         self.close(name);
+    }
+
+    /// An element with a value inside. Chains, because lists have many.
+    pub fn value(&mut self, name: &str, value: impl Display) -> &mut Writer {
+        self.text(name, &value.to_string());
+        self
     }
 
     /// Text of the element that is open.
@@ -80,10 +79,7 @@ impl Writer {
 
     /// An element with an object name, a part of one or a delimiter.
     pub fn named(&mut self, name: &str, text: &str, encoding: Encoding) {
-        match encoding {
-            Encoding::Plain => self.text(name, text),
-            Encoding::Url => self.text(name, &encode_path(text)),
-        }
+        self.text(name, &encoding.apply(text));
     }
 
     pub fn flag(&mut self, name: &str, flag: bool) {
@@ -116,13 +112,6 @@ impl Writer {
 mod tests {
     use super::super::tree;
     use super::*;
-
-    #[test]
-    fn times_look_like_those_of_s3() {
-        assert_eq!(iso8601(0), "1970-01-01T00:00:00.000Z");
-        assert_eq!(iso8601(1_795_404_762_042), "2026-11-23T03:32:42.042Z");
-        assert!(iso8601(u64::MAX).ends_with('Z'));
-    }
 
     proptest::proptest! {
         #[test]

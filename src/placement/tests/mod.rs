@@ -1,0 +1,11 @@
+//! What can go wrong between a location's answer and the catalogue's: each promise under attack.
+//!
+//! The gateway is whole; its locations are real stores that lose, forge or delay what the test says.
+
+mod buckets;
+mod copies;
+mod deletes;
+mod open_writes;
+mod reads;
+mod residues;
+mod uploads;

@@ -1,0 +1,188 @@
+//! What an operator types: the real binary, its exit codes, and what it says.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+#[path = "support/mmdb.rs"]
+mod mmdb;
+
+fn domicile(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_domicile")).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A gateway with the built-in configuration.
+struct Gateway {
+    process: Child,
+    /// The lines up to the last one that is meant to be pasted.
+    said: Vec<String>,
+}
+
+impl Gateway {
+    fn start(data: &Path) -> Gateway {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_domicile"))
+            .args(["serve", "--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut said = Vec::new();
+        for line in BufReader::new(process.stdout.take().unwrap()).lines() {
+            said.push(line.unwrap());
+            if said.last().unwrap().contains(" where s3://") {
+                break;
+            }
+        }
+        Gateway { process, said }
+    }
+
+    fn admin(&self) -> String {
+        let line = self.said.iter().find(|line| line.contains("/healthz")).unwrap();
+        line.split("http://").nth(1).unwrap().split('/').next().unwrap().to_owned()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+/// [`Gateway::start`] closes its end of the pipe, as `domicile serve | head` would.
+#[test]
+fn a_running_gateway_says_that_it_is_ready_and_one_that_is_gone_does_not_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path());
+    let admin = gateway.admin();
+    let ready = domicile(&["ready", "--admin", &admin]);
+    assert_eq!(ready.status.code(), Some(0), "{}", text(&ready.stderr));
+    assert_eq!(text(&ready.stdout), "ready\n");
+    drop(gateway);
+    let gone = domicile(&["ready", "--admin", &admin]);
+    assert_eq!(gone.status.code(), Some(2));
+    assert!(text(&gone.stderr).contains("no answer from the admin listener"), "{}", text(&gone.stderr));
+}
+
+#[test]
+fn another_server_is_not_taken_for_a_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path());
+    let line = gateway.said.iter().find(|line| line.contains("serves S3 at")).unwrap();
+    let s3 = line.rsplit('/').next().unwrap();
+    let ready = domicile(&["ready", "--admin", s3]);
+    assert_eq!(ready.status.code(), Some(2));
+    assert!(text(&ready.stderr).contains("is not the admin listener"), "{}", text(&ready.stderr));
+}
+
+#[test]
+fn the_lines_to_paste_work_in_any_folder() {
+    // The other terminal need not stand where the gateway was started.
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let relative = Path::new(".").join(folder.path().file_name().unwrap());
+    let gateway = Gateway::start(&relative);
+    let last = gateway.said.last().unwrap();
+    let data = last.rsplit('\'').nth(1).unwrap();
+    assert!(Path::new(data).is_absolute(), "{last}");
+    // AWS CLI refuses a pipe as the body of an object.
+    assert!(gateway.said.iter().all(|line| !line.contains("/dev/stdin")));
+}
+
+const BASE: &str = r#"
+data = "data"
+[node]
+name = "gw-1"
+domain = "log.example.org"
+country = "DE"
+[[location]]
+id = "frankfurt"
+country = "DE"
+region = "eu-central-1"
+provider = "example"
+type = "embedded"
+path = "frankfurt"
+"#;
+
+/// `config check` over the base and `more`: its exit code and what it printed.
+fn check(more: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("domicile.toml");
+    fs::write(&file, format!("{BASE}{more}")).unwrap();
+    let output = domicile(&["config", "check", file.to_str().unwrap()]);
+    let mut made: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    made.retain(|path| *path != file);
+    assert_eq!(made, Vec::<std::path::PathBuf>::new(), "the check made something");
+    (output.status.code(), text(&output.stdout) + &text(&output.stderr))
+}
+
+#[test]
+fn a_good_configuration_passes_its_check_and_the_check_creates_nothing() {
+    let (code, said) = check("");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("location frankfurt in DE"), "{said}");
+}
+
+#[test]
+fn the_check_finds_what_the_start_would_stumble_over() {
+    let remote = |more: &str| {
+        format!(
+            "[[location]]\nid = \"virginia\"\ncountry = \"US\"\nregion = \"us-east-1\"\nprovider = \"example\"\n\
+             type = \"s3\"\n{more}\n"
+        )
+    };
+    let app = |id: &str, secret: &str| {
+        format!("[[app]]\nid = \"app\"\naccess-key-id = \"{id}\"\nsecret-access-key = \"{secret}\"\n")
+    };
+    let cases = [
+        (remote("endpoint = \"ftp://s3.example.org\""), "ftp://s3.example.org"),
+        (remote("endpoint = \"https://s3.example.org\"\nca-certificates = \"missing.pem\""), "missing.pem"),
+        (remote("endpoint = \"https://s3.example.org\"\naccess-key-id = \"AKID\""), "must be given together"),
+        ("[gateway.tls]\ncertificate = \"missing.pem\"\nkey = \"missing.key\"\n".to_owned(), "missing.pem"),
+        (
+            BASE.split_once("[[location]]")
+                .map(|(_, rest)| {
+                    format!("[[location]]{}", rest.replace("id = \"frankfurt\"", "id = \"berlin\""))
+                })
+                .unwrap(),
+            "appears twice",
+        ),
+        (app("", "secret"), "access-key-id must be"),
+        (app("AKID/EXAMPLE", "secret"), "access-key-id must be"),
+        (app("AKIDEXAMPLE", ""), "secret-access-key is empty"),
+        ("[geo]\ndatabase = \"missing.mmdb\"\n".to_owned(), "missing.mmdb"),
+        ("[[mechanism]]\ntype = \"handshake\"\n".to_owned(), "handshake"),
+        ("[policy]\npacks = [\"atlantis\"]\n".to_owned(), "atlantis"),
+        ("[gateway]\nlisten-on = \"0.0.0.0:80\"\n".to_owned(), "listen-on"),
+    ];
+    for (more, clue) in cases {
+        let (code, said) = check(&more);
+        assert_eq!(code, Some(1), "{more}\n{said}");
+        assert!(said.contains(clue), "`{clue}` is not in: {said}");
+        assert_eq!(said.matches("location virginia").count().max(1), 1, "said twice: {said}");
+    }
+}
+
+#[test]
+fn the_example_of_the_documentation_passes_its_check_once_its_files_are_there() {
+    let page = include_str!("../docs/configuration.md");
+    let example = page.split("```toml\n").nth(1).unwrap().split("```").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir(at("tls")).unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["s3.example.org".to_owned()]).unwrap();
+    let certificate = certificate.self_signed(&key).unwrap().pem();
+    fs::write(at("tls/s3.example.org.pem"), &certificate).unwrap();
+    fs::write(at("tls/s3.example.org.key"), key.serialize_pem()).unwrap();
+    fs::write(at("tls/frankfurt-ca.pem"), &certificate).unwrap();
+    fs::write(at("country.mmdb"), mmdb::country_database(&[("203.0.113.0/24", "CN")])).unwrap();
+    fs::write(at("domicile.toml"), example).unwrap();
+    let output = domicile(&["config", "check", at("domicile.toml").to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}

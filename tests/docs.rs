@@ -1,0 +1,183 @@
+//! The documentation against the code: what a page promises to list is compared with what there is.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use domicile::config::Config;
+use domicile::gateway::metrics::{BlameLabels, LocationLabels, Metrics, RequestLabels, RuleLabels};
+
+const CONFIGURATION: &str = include_str!("../docs/configuration.md");
+const SEMANTICS: &str = include_str!("../docs/semantics.md");
+const OPERATING: &str = include_str!("../docs/operating.md");
+
+/// What a fragment of a configuration is appended to.
+const BASE: &str = r#"
+data = "data"
+[node]
+name = "gw-1"
+domain = "log.example.org"
+country = "DE"
+[[location]]
+id = "base"
+country = "DE"
+region = "eu-central-1"
+provider = "example"
+type = "embedded"
+path = "base"
+"#;
+
+#[test]
+fn every_configuration_in_the_documentation_parses() {
+    let mut blocks = 0;
+    for page in pages().iter().filter(|path| !path.ends_with("policies.md")) {
+        let text = fs::read_to_string(page).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let block = block.split("```").next().unwrap();
+            let whole = block.lines().any(|line| line.starts_with("data ="));
+            let file = if whole { block.to_owned() } else { format!("{BASE}{block}") };
+            if let Err(error) = Config::parse(&file, Path::new("/etc/domicile/domicile.toml")) {
+                panic!("{}: {error}", page.display());
+            }
+            blocks += 1;
+        }
+    }
+    assert!(blocks >= 2, "{blocks}");
+}
+
+#[test]
+fn every_key_of_the_configuration_is_documented() {
+    let source = fs::read_to_string("src/config.rs").unwrap();
+    let structs = source.split("/// A secret that never prints").next().unwrap();
+    let fields = structs.lines().filter_map(|line| line.strip_prefix("    pub ")?.split_once(": "));
+    let mut checked = 0;
+    for (field, _) in fields.filter(|(field, _)| !field.contains("fn ")) {
+        let key = match field {
+            // Renamed, or written as tables.
+            "kind" => "type".to_owned(),
+            "locations" | "apps" | "mechanisms" | "rules" | "store" => continue,
+            field => field.replace('_', "-"),
+        };
+        assert!(
+            CONFIGURATION.contains(&format!("`{key}`")),
+            "docs/configuration.md does not explain `{key}`"
+        );
+        checked += 1;
+    }
+    assert!(checked > 50, "{checked}");
+    for table in ["gateway", "gateway.tls", "admin", "node", "operator", "label", "geo", "policy"] {
+        assert!(CONFIGURATION.contains(&format!("`[{table}]`")), "[{table}]");
+    }
+    for table in ["location", "app", "mechanism", "label.rule"] {
+        assert!(CONFIGURATION.contains(&format!("`[[{table}]]`")), "[[{table}]]");
+    }
+}
+
+#[test]
+fn every_error_code_that_the_gateway_makes_is_in_the_table_of_errors() {
+    let codes = fs::read_to_string("src/s3/error.rs").unwrap();
+    let codes = codes.split("\ncodes! {\n").nth(1).unwrap().split("\n}").next().unwrap().to_owned();
+    let mut source = String::new();
+    for path in files(Path::new("src"), "rs") {
+        if !path.ends_with("s3/error.rs") {
+            source += &fs::read_to_string(path).unwrap();
+        }
+    }
+    let mut made = 0;
+    for (code, status) in codes.lines().filter_map(|line| line.trim().trim_end_matches(',').split_once(' ')) {
+        if source.contains(&format!("Code::{code}")) {
+            let row = format!("| `{code}` | {status} |");
+            assert!(SEMANTICS.contains(&row), "docs/semantics.md has no row `{row}`");
+            made += 1;
+        }
+    }
+    assert!(made > 30, "{made}");
+}
+
+#[test]
+fn every_metric_is_in_the_table_of_metrics_with_its_type() {
+    let metrics = Metrics::new();
+    // A family shows once it has a member.
+    metrics.requests.get_or_create(&RequestLabels { operation: "GetObject", status: 200 }).inc();
+    metrics.failures.get_or_create(&BlameLabels { blame: "client" }).inc();
+    metrics.refusals.get_or_create(&RuleLabels { rule: "RULE".to_owned() }).inc();
+    metrics.stored.get_or_create(&LocationLabels { location: "here".to_owned() }).inc();
+    metrics.location_healthy.get_or_create(&LocationLabels { location: "here".to_owned() }).set(1);
+    let rendered = metrics.render();
+    let mut documented = 0;
+    for line in rendered.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        // OpenMetrics counters are read with this suffix.
+        let name = if kind == "counter" { format!("{name}_total") } else { name.to_owned() };
+        let row = OPERATING.lines().find(|line| {
+            line.strip_prefix(&format!("| `{name}")).is_some_and(|rest| rest.starts_with(['`', '{']))
+        });
+        let row = row.unwrap_or_else(|| panic!("docs/operating.md has no row for {name}"));
+        assert!(row.contains(kind), "{row} does not say {kind}");
+        documented += 1;
+    }
+    let rows = OPERATING.lines().filter(|line| line.starts_with("| `domicile_")).count();
+    assert_eq!(rows, documented, "docs/operating.md has metrics that the gateway has not");
+}
+
+#[test]
+fn every_link_leads_to_a_file_and_every_named_source_is_there() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let folder = page.parent().unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap();
+            if path.is_empty() || path.contains("://") || path.starts_with("mailto:") {
+                continue;
+            }
+            assert!(folder.join(path).exists(), "{}: the link `{link}` leads nowhere", page.display());
+        }
+        for named in text.split('`').filter(|code| code.starts_with("src/") || code.starts_with("tests/")) {
+            let path = named.split([' ', ':', '*', '{']).next().unwrap();
+            assert!(Path::new(path).exists(), "{}: `{named}` is not there", page.display());
+        }
+    }
+}
+
+#[test]
+fn the_image_copies_only_what_there_is() {
+    let dockerfile = fs::read_to_string("Dockerfile").unwrap();
+    let ignored = fs::read_to_string(".dockerignore").unwrap();
+    let ignored: BTreeSet<&str> = ignored.lines().collect();
+    let mut copied = 0;
+    for line in dockerfile.lines().filter_map(|line| line.strip_prefix("COPY ")) {
+        if line.starts_with("--from") {
+            continue;
+        }
+        let words: Vec<&str> = line.split_whitespace().collect();
+        for source in &words[..words.len() - 1] {
+            assert!(Path::new(source).exists(), "COPY {source}");
+            assert!(!ignored.contains(source), "{source} is not sent to the build");
+            copied += 1;
+        }
+    }
+    assert!(copied >= 5, "{copied}");
+}
+
+/// The pages of the documentation.
+fn pages() -> Vec<PathBuf> {
+    let mut pages = files(Path::new("docs"), "md");
+    for page in ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"] {
+        pages.push(PathBuf::from(page));
+    }
+    pages
+}
+
+/// All files below a folder that end so.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path, extension));
+        } else if path.extension().is_some_and(|e| e == extension) {
+            found.push(path);
+        }
+    }
+    found
+}
