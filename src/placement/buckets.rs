@@ -60,7 +60,11 @@ pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Res
     if let Some(existing) = gateway.catalogue.find_bucket(handle).await? {
         // The configuration may have got a location since: asking again brings the bucket there.
         if existing.owner == bucket.owner {
-            create_everywhere(&gateway, &call).await?;
+            match create_everywhere(&gateway, &call).await {
+                // Some servers say so of a bucket that is one's own, which it is wherever it has been before.
+                Err(failure) if failure.error.code == Code::BucketAlreadyExists => {}
+                other => other?,
+            }
         }
         return Err(taken(&existing, &bucket));
     }
@@ -108,8 +112,14 @@ async fn create_at(location: &Location, call: &Call) -> Result<(), Failure> {
     }
     let document = response.into_body().collect_limited(MAX_DOCUMENT).await?;
     let code = xml::parse_error(&document).map(|error| error.code).unwrap_or_default();
-    if code == "BucketAlreadyOwnedByYou" {
+    if code == Code::BucketAlreadyOwnedByYou.name() {
         return Ok(());
+    }
+    if code == Code::BucketAlreadyExists.name() {
+        return Err(Failure::client(
+            Code::BucketAlreadyExists,
+            "The requested bucket name is not available.",
+        ));
     }
     Err(Failure::unavailable(
         Blame::Location,
