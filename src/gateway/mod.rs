@@ -148,6 +148,12 @@ impl Gateway {
 
     /// Logs that a policy set took effect.
     pub async fn record_policy(&self, hash: &PolicyHash) -> Result<(), BoxError> {
+        for rule in self.engine.slow_rules()? {
+            tracing::warn!(
+                rule,
+                "this rule has no lowered form and is evaluated by Cedar each time, which is slow"
+            );
+        }
         let mut draft = EntryDraft::new(Event::Policy, self.config.node.country);
         draft.decision.policy = hash.0.to_string();
         self.catalogue.record_event(draft).await?;

@@ -74,6 +74,11 @@ impl Engine {
         snapshot.evaluate(snapshot.key(question))
     }
 
+    /// Ids of the rules that have no lowered form: Cedar evaluates them each time, which is slow.
+    pub fn slow_rules(&self) -> Result<Vec<String>, PolicyError> {
+        self.snapshot()?.slow_rules()
+    }
+
     /// Hash of the policy set that answers now.
     pub fn policy(&self) -> PolicyHash {
         self.current.load().compiled.hash.clone()
