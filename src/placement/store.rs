@@ -3,6 +3,7 @@
 //! PutObject comes here with a client's body, a copy across locations with another location's.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::{HeaderMap, Method, Response, header};
 
@@ -18,7 +19,8 @@ use super::window::{Window, read_window};
 use super::{forward, header_text, labels, residue};
 use crate::body::{Body, BoxError};
 use crate::catalogue::{
-    Bucket, Intent, IntentKind, ObjectHandle, Placement, Recorded, Verdict as Found, WriteRecord,
+    Bucket, CatalogueError, Intent, IntentKind, ObjectHandle, Placement, Recorded, Verdict as Found,
+    WriteRecord,
 };
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
@@ -32,6 +34,9 @@ use crate::policy::{Action, Decision, Permit};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::payload::Verdict as PayloadVerdict;
 
+/// How long a write waits for a removal that is in its way, and how often it looks.
+const REMOVAL_WAIT: Duration = Duration::from_secs(3);
+const REMOVAL_POLL: Duration = Duration::from_millis(20);
 /// How long findings steer a client's retry.
 const VERDICT_LIFETIME_MS: u64 = 3_600_000;
 
@@ -171,6 +176,19 @@ pub(super) async fn store(
     Ok(Stored::Recorded { response, recorded: Box::new(recorded) })
 }
 
+/// Opens an intent. While an older copy of the key is being removed from the very place, which takes a moment, it waits.
+async fn open_when_clear(gateway: &Gateway, intent: Intent) -> Result<u64, Failure> {
+    let deadline = tokio::time::Instant::now() + REMOVAL_WAIT;
+    loop {
+        match gateway.catalogue.open_intent(intent.clone()).await {
+            Err(CatalogueError::RemovalUnderWay) if tokio::time::Instant::now() < deadline => {
+                tokio::time::sleep(REMOVAL_POLL).await;
+            }
+            opened => return Ok(opened?.id),
+        }
+    }
+}
+
 /// What every step of one write needs to know.
 pub(super) struct Write {
     pub gateway: Arc<Gateway>,
@@ -285,7 +303,7 @@ impl Write {
             draft: self.draft(labels, permit),
             begun_at: record::now_ms(),
         };
-        let id = self.gateway.catalogue.open_intent(intent).await?.id;
+        let id = open_when_clear(&self.gateway, intent).await?;
         Ok(self.gateway.live_intents.begin(id))
     }
 
