@@ -3,7 +3,8 @@
 //! `cargo bench --bench compare` starts a backend that costs nearly nothing, nginx (if it is installed) and the
 //! release binary in front of it, all on loopback, and prints a table. nginx streams uploads, as a gateway does; its
 //! default, to receive them whole first, is shown as `nginx-spooling`. Numbers of one run on one machine can be compared
-//! with each other, and with nothing else. `-- --quick` runs a tenth; `-- --rounds N` repeats (the best round counts).
+//! with each other, and with nothing else. `-- --quick` runs a tenth; `-- --rounds N` repeats (the best round counts);
+//! `-- --only 'PUT 1 KiB'` runs the cases whose names begin so.
 
 mod backend;
 mod load;
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
             println!("nothing measured: run it as `cargo bench --bench compare`");
             Ok(())
         }
-        Ok(Settings::Compare { divisor, rounds }) => compare(divisor, rounds),
+        Ok(Settings::Compare { divisor, rounds, only }) => compare(divisor, rounds, &only),
         Err(message) => Err(message.into()),
     };
     match outcome {
@@ -94,12 +95,14 @@ enum Settings {
     Compare {
         divisor: usize,
         rounds: usize,
+        /// What the names of the cases begin with.
+        only: String,
     },
 }
 
 impl Settings {
     fn parse(arguments: &[String]) -> Result<Self, String> {
-        let (mut divisor, mut rounds, mut measure) = (1, 2, false);
+        let (mut divisor, mut rounds, mut only, mut measure) = (1, 2, String::new(), false);
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
@@ -110,19 +113,23 @@ impl Settings {
                     let number = rest.next().and_then(|text| text.parse().ok()).filter(|n| *n > 0);
                     rounds = number.ok_or("--rounds needs a number above 0")?;
                 }
-                other => return Err(format!("unknown argument `{other}`: --quick or --rounds N")),
+                "--only" => only.clone_from(rest.next().ok_or("--only needs the beginning of a name")?),
+                other => {
+                    return Err(format!("unknown argument `{other}`: --quick, --rounds N or --only NAME"));
+                }
             }
         }
-        Ok(if measure { Settings::Compare { divisor, rounds } } else { Settings::Nothing })
+        Ok(if measure { Settings::Compare { divisor, rounds, only } } else { Settings::Nothing })
     }
 }
 
-fn compare(divisor: usize, rounds: usize) -> Result<(), Error> {
+fn compare(divisor: usize, rounds: usize, only: &str) -> Result<(), Error> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let targets = runtime.block_on(Targets::start())?;
     println!("| request | through | requests/s | MB/s | proxy CPU us/request | against nginx |");
     println!("|---|---|---:|---:|---:|---:|");
-    for (method, size, connections, requests) in CASES {
+    let chosen = CASES.into_iter().filter(|case| title(case.0, case.1).starts_with(only));
+    for (method, size, connections, requests) in chosen {
         let requests = (requests / divisor).max(connections);
         let mut best: Vec<Option<Measured>> = vec![None; targets.all().len()];
         // Rounds outside, targets inside: what disturbs the machine for a while disturbs all of them.
@@ -167,15 +174,18 @@ fn print_case(targets: &Targets, method: Method, size: usize, measured: &[Option
         let cpu = cost(measured);
         let ratio = cpu.zip(nginx).filter(|_| target.name != "nginx").map(|(cpu, nginx)| cpu / nginx);
         println!(
-            "| {} {} | {} | {rate:.0} | {:.0} | {} | {} |",
-            method.name(),
-            human(size),
+            "| {} | {} | {rate:.0} | {:.0} | {} | {} |",
+            title(method, size),
             target.name,
             rate * size as f64 / 1e6,
             cpu.map_or("-".to_owned(), |cpu| format!("{cpu:.1}")),
             ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.2}x")),
         );
     }
+}
+
+fn title(method: Method, size: usize) -> String {
+    format!("{} {}", method.name(), human(size))
 }
 
 fn human(bytes: usize) -> String {
