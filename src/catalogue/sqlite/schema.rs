@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn statements_are_compiled_once() {
         let folder = tempfile::tempdir().unwrap();
-        let db = open_for_writing(&folder.path().join("db"), &[7; 16].into()).unwrap();
+        let db = open_for_writing(&folder.path().join("db"), &[7; 16]).unwrap();
         let sql =
             "SELECT id FROM entries WHERE object = ?1 AND id >= ?2 AND id < ?3 ORDER BY id DESC LIMIT 1";
         for object in 0..3u8 {
