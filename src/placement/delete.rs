@@ -190,7 +190,9 @@ async fn delete_key(
         draft: draft.clone(),
         begun_at: record::now_ms(),
     };
+    let opening = gateway.live_intents.opening(handle);
     let intent = gateway.live_intents.begin(gateway.catalogue.open_intent(intent).await?.id);
+    drop(opening);
     let request = forward::request(Method::DELETE, bucket, Some(key), "", headers, Body::empty())?;
     let response = gateway.locations.housekeeping(&facts.id)?.call(request).await?;
     if response.status().is_success() || response.status() == StatusCode::NOT_FOUND {

@@ -40,7 +40,7 @@ pub async fn give_up_others(
     kept: Option<&LocationId>,
 ) -> Result<(), Failure> {
     for (id, location) in gateway.catalogue.open_writes_of(handle).await? {
-        if kept != Some(&location) && !gateway.live_intents.contains(id) {
+        if kept != Some(&location) && !gateway.live_intents.is_live(id, handle).await {
             let (bucket, key) = (bucket.to_string(), key.as_str().to_owned());
             gateway.catalogue.give_up_intent(id, bucket, key).await?;
         }
@@ -62,7 +62,9 @@ pub async fn settle_key(gateway: &Gateway, handle: ObjectHandle) -> Result<bool,
 /// The intents that nobody is serving, by what has to be asked about them.
 fn by_place(gateway: &Gateway, intents: Vec<Intent>) -> BTreeMap<(ObjectHandle, LocationId), Vec<Intent>> {
     let mut open: BTreeMap<_, Vec<Intent>> = BTreeMap::new();
-    for intent in intents.into_iter().filter(|intent| !gateway.live_intents.contains(intent.id)) {
+    for intent in
+        intents.into_iter().filter(|intent| !gateway.live_intents.may_be_live(intent.id, intent.handle))
+    {
         open.entry((intent.handle, intent.placement.location.clone())).or_default().push(intent);
     }
     open

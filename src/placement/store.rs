@@ -303,6 +303,7 @@ impl Write {
             draft: self.draft(labels, permit),
             begun_at: record::now_ms(),
         };
+        let _opening = self.gateway.live_intents.opening(self.handle);
         let id = open_when_clear(&self.gateway, intent).await?;
         Ok(self.gateway.live_intents.begin(id))
     }
