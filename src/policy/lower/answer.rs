@@ -12,8 +12,8 @@ use crate::policy::{Action, PolicyError, Rule};
 /// The verdicts for a question: one for each location, or one for the reader.
 pub fn verdicts(snapshot: &Snapshot, key: &Key) -> Result<Vec<Verdict>, PolicyError> {
     let facts = Facts::new(key, snapshot);
-    let programs = snapshot.programs(key.action)?;
-    let targets = snapshot.targets(key.action)?;
+    let programs = snapshot.programs(key.action, key.reader_entity)?;
+    let targets = snapshot.targets(key.action, key.reader_entity)?;
     if key.action != Action::Read {
         let mut verdicts = Vec::with_capacity(targets.len());
         for (range, program) in &programs.0 {
@@ -48,6 +48,7 @@ pub fn verdicts(snapshot: &Snapshot, key: &Key) -> Result<Vec<Verdict>, PolicyEr
         extend(&mut all.rules, &verdict.rules);
         extend(&mut all.obligations, &verdict.obligations);
         extend(&mut all.duties, &verdict.duties);
+        extend(&mut all.grounds, &verdict.grounds);
         extend(&mut all.mechanisms, &verdict.mechanisms);
     }
     Ok(vec![all])
@@ -85,12 +86,22 @@ impl<'a> Answering<'a> {
         let outcome = self.program.decide(&self.gate, &self.inputs, live);
         let oblige = Asked { action: "Oblige", ..self.gate };
         let (due, undecided) = self.program.duties(&oblige, &self.inputs, outcome.allowed);
+        let ground = Asked { action: "Ground", ..self.gate };
+        let (grounds, more_undecided) = self.program.grounds(&ground, &self.inputs, outcome.allowed);
+        let undecided = undecided | more_undecided;
         for lane in (0..self.targets.len()).filter(|lane| live >> lane & 1 == 1) {
-            verdicts.push(self.verdict(lane, &outcome, &due, undecided));
+            verdicts.push(self.verdict(lane, &outcome, &due, &grounds, undecided));
         }
     }
 
-    fn verdict(&self, lane: usize, outcome: &Outcome, due: &[(usize, Lanes)], undecided: Lanes) -> Verdict {
+    fn verdict(
+        &self,
+        lane: usize,
+        outcome: &Outcome,
+        due: &[(usize, Lanes)],
+        grounds: &[(usize, Lanes)],
+        undecided: Lanes,
+    ) -> Verdict {
         let at = |lanes: Lanes| lanes >> lane & 1 == 1;
         let refused = |rules| Verdict { rules, ..Verdict::default() };
         if at(outcome.failed) || (at(outcome.allowed) && at(undecided)) {
@@ -106,13 +117,15 @@ impl<'a> Answering<'a> {
         let mut verdict = Verdict {
             allowed: true,
             rules: self.rules(lane, &outcome.permits),
+            grounds: self.rules(lane, grounds),
             mechanisms: self.needed(lane),
             ..Verdict::default()
         };
         for (index, _) in due.iter().filter(|(_, lanes)| at(*lanes)) {
-            if let Some((rule, obligation)) = self.snapshot.duty(*index) {
-                extend(&mut verdict.obligations, std::slice::from_ref(obligation));
-                extend(&mut verdict.duties, std::slice::from_ref(rule));
+            if let (Some((rule, obligation)), Some(target)) =
+                (self.snapshot.duty(*index), self.targets.get(lane))
+            {
+                verdict.owe(rule, obligation, target.country);
             }
         }
         verdict
