@@ -202,7 +202,8 @@ impl Case {
     pub fn run(&self, compiled: &Arc<Compiled>) -> Result<(Option<String>, Vec<String>), PolicyError> {
         match self.question(compiled)? {
             Err(wrong) => Ok((Some(wrong), Vec::new())),
-            Ok((snapshot, key)) => Ok(self.judge(&snapshot.evaluate(key)?)),
+            // The reference semantics; the lowered rules are held against it elsewhere.
+            Ok((snapshot, key)) => Ok(self.judge(&snapshot.evaluate_by_cedar(key)?)),
         }
     }
 

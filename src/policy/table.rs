@@ -102,7 +102,7 @@ fn answer(table: &Table, line: &[u8]) -> Result<(Answer, Option<Expected>), Wron
 }
 
 /// What is not as expected.
-fn differences(answer: &Answer, expect: &Expected) -> Vec<String> {
+pub(super) fn differences(answer: &Answer, expect: &Expected) -> Vec<String> {
     let mut found = Vec::new();
     if let Some(word) = expect.decision.filter(|word| *word != answer.decision) {
         found.push(format!("expected {word}, got {} ({})", answer.decision, answer.rules.join(", ")));
