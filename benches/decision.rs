@@ -112,6 +112,7 @@ impl World {
             held_in: reader.map_or(CountrySet::EMPTY, |_| [country("DE")].into_iter().collect()),
             reader: reader.map(country),
             reader_entity: Default::default(),
+            copies: Default::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use super::declared::sensitive_in;
 use super::entities::uid;
 use super::mechanism::MechanismUse;
 use super::snapshot::{Key, Snapshot, Target};
-use super::{Action, PolicyError, Rule};
+use super::{Action, Copies, PolicyError, Rule};
 use crate::label::ClassSet;
 use crate::label::class::DataClass;
 use crate::names::{Country, CountrySet};
@@ -101,6 +101,7 @@ pub fn unknown_readers(snapshot: &Snapshot, key: &Key) -> Vec<Country> {
 pub struct Asking<'a> {
     snapshot: &'a Snapshot,
     action: Action,
+    copies: Copies,
     facts: Facts,
     contexts: Vec<(Vec<usize>, AtHome, Context)>,
 }
@@ -108,12 +109,18 @@ pub struct Asking<'a> {
 impl<'a> Asking<'a> {
     pub fn new(snapshot: &'a Snapshot, key: &Key) -> Asking<'a> {
         let facts = Facts::new(key, snapshot);
-        Asking { snapshot, action: key.action, facts, contexts: Vec::new() }
+        Asking { snapshot, action: key.action, copies: key.copies, facts, contexts: Vec::new() }
     }
 
     pub fn verdict(&mut self, target: &Target, home: AtHome) -> Result<Verdict, PolicyError> {
         let kinds = self.snapshot.in_force(target.country, self.facts.held);
-        let (allowed, rules) = self.gate(target, &kinds, home)?;
+        let (mut allowed, mut rules) = self.gate(target, &kinds, home)?;
+        if allowed && self.copies == Copies::Complete {
+            let (enough, missing) = self.commit(target, &kinds, home)?;
+            if !enough {
+                (allowed, rules) = (false, missing);
+            }
+        }
         if !allowed {
             return Ok(Verdict { rules, ..Verdict::default() });
         }
@@ -167,6 +174,19 @@ impl<'a> Asking<'a> {
             rules.push(Arc::new(default_deny()));
         }
         Ok((allowed, rules))
+    }
+
+    /// Whether the copy at this place, with those that are held, is all that must be.
+    fn commit(
+        &mut self,
+        target: &Target,
+        kinds: &[usize],
+        home: AtHome,
+    ) -> Result<(bool, Vec<Arc<Rule>>), PolicyError> {
+        let action = std::mem::replace(&mut self.action, Action::Commit);
+        let answer = self.gate(target, kinds, home);
+        self.action = action;
+        answer
     }
 
     /// The mechanisms that carry an allowed place: as few as can be while it stays allowed.

@@ -265,6 +265,7 @@ impl Case {
             held_in: self.held_in.iter().copied().collect(),
             reader,
             reader_entity: self.reader_entity,
+            copies: Default::default(),
         });
         Ok(Ok((snapshot, key)))
     }

@@ -112,6 +112,7 @@ pub fn explain(engine: &Engine, request: &ExplainRequest) -> Result<Explanation,
         held_in: request.held_in,
         reader: request.reader,
         reader_entity: ReaderEntity::Other,
+        copies: Default::default(),
     });
     let decision = snapshot.evaluate(key)?;
     let mut places = Vec::new();

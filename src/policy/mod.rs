@@ -91,6 +91,17 @@ pub struct Question<'a> {
     pub reader: Option<Country>,
     /// For `Read`: whose staff or systems read.
     pub reader_entity: ReaderEntity,
+    pub copies: Copies,
+}
+
+/// Whether copies beside the one that is asked about will follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Copies {
+    /// Others follow: what they must be is an obligation.
+    #[default]
+    MayFollow,
+    /// None follow: a place where a copy elsewhere would still be missing is refused (`Commit`).
+    Complete,
 }
 
 /// Who a reader is to the operator.

@@ -231,6 +231,7 @@ impl Table {
             held_in: asked.held_in,
             reader: asked.reader,
             reader_entity: asked.reader_entity,
+            copies: Default::default(),
         };
         let mut key = snapshot.key(&question);
         key.first_write = scenario.first_write.unwrap_or(key.first_write);

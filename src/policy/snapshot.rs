@@ -22,7 +22,7 @@ use super::lower::{self, Programs};
 use super::manifest::WordKind;
 use super::mechanism::Scope;
 use super::memo::Memo;
-use super::{Action, Obligation, PolicyError, Question, ReaderEntity, Rule};
+use super::{Action, Copies, Obligation, PolicyError, Question, ReaderEntity, Rule};
 use crate::config;
 use crate::label::ClassSet;
 use crate::label::class::DataClass;
@@ -97,6 +97,7 @@ pub struct Key {
     pub reader_entity: ReaderEntity,
     pub scanned_completely: bool,
     pub first_write: bool,
+    pub copies: Copies,
     /// Position of the statement that is about the object.
     declared: Option<u16>,
 }
@@ -218,6 +219,10 @@ impl Snapshot {
             },
             scanned_completely: question.scanned_completely,
             first_write: question.action == Action::Store && question.held_in.is_empty(),
+            copies: match question.action {
+                Action::Read => Copies::MayFollow,
+                _ => question.copies,
+            },
             declared: self
                 .statements
                 .iter()

@@ -94,6 +94,7 @@ fn question<'a>(action: Action, class: &[&str], subjects: &[&str]) -> Question<'
         held_in: CountrySet::EMPTY,
         reader: None,
         reader_entity: ReaderEntity::Other,
+        copies: Default::default(),
     }
 }
 
