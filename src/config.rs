@@ -163,6 +163,9 @@ pub struct Counts {
     pub sensitive_people: Option<u64>,
     /// US persons in the trailing twelve months (28 CFR 202.205).
     pub us_persons: Option<u64>,
+    /// People whom the object itself is about, where that is known: as many, if it is sensitive.
+    #[serde(skip)]
+    pub in_object: Option<u64>,
     /// Accesses a day from the country of the law (TR Law 5651, additional art. 4).
     pub daily_accesses: Option<u64>,
 }

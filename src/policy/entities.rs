@@ -68,7 +68,7 @@ pub fn operator_entity(
         ("countries", RestrictedExpression::new_set(operator.country.map(|country| words.country(country)))),
         ("tags", RestrictedExpression::new_set(tags)),
         ("people", number(counts.people)),
-        ("sensitivePeople", number(counts.sensitive_people)),
+        ("sensitivePeople", number(counts.sensitive_people.or(counts.in_object))),
         ("sensitiveCounted", RestrictedExpression::new_bool(counts.sensitive_people.is_some())),
         ("usPersons", number(counts.us_persons)),
         ("dailyAccesses", number(counts.daily_accesses)),

@@ -360,6 +360,7 @@ impl World<'_> {
                 counts: config::Counts {
                     people: scenario.subject_count,
                     us_persons: scenario.subject_count,
+                    in_object: scenario.subject_count,
                     ..config::Counts::default()
                 },
                 ..config::Operator::default()
