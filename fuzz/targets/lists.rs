@@ -26,12 +26,9 @@ pub fn run(data: &[u8]) -> bool {
         placed: BTreeMap::new(),
     };
     for key in keys.chunks_exact(4).take(64) {
-        let name: String = key[..3].iter().map(|byte| LETTERS[usize::from(byte % 8)]).collect();
-        let name = name[..name.char_indices().nth(usize::from(key[0] >> 6)).map_or(name.len(), |(at, _)| at)]
-            .to_owned();
-        if name.is_empty() {
-            continue;
-        }
+        // One to three letters; most keys have three.
+        let letters = 3 - usize::from(key[0] >> 6).min(2);
+        let name: String = key[..letters].iter().map(|byte| LETTERS[usize::from(byte % 8)]).collect();
         for (n, (_, keys)) in world.locations.iter_mut().enumerate() {
             if key[3] >> n & 1 == 1 {
                 keys.insert(name.clone());
