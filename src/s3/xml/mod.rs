@@ -108,5 +108,11 @@ impl From<AnswerError> for S3Error {
     }
 }
 
+/// How many documents this thread has read.
+#[cfg(test)]
+pub(crate) fn documents_read() -> usize {
+    tree::READ.get()
+}
+
 #[cfg(test)]
 mod tests;

@@ -26,8 +26,16 @@ pub(super) struct Element<'a> {
     portable: bool,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Documents that this thread has read.
+    pub(crate) static READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Reads a document of at most `max_elements` elements.
 pub(super) fn parse(document: &[u8], max_elements: usize) -> Result<Element<'_>, XmlError> {
+    #[cfg(test)]
+    READ.set(READ.get() + 1);
     // Locations send blanks ahead of a late answer, so that the connection is not given up.
     let text = std::str::from_utf8(document).map_err(|_| XmlError::Encoding)?;
     // No spelling of it is allowed, so a name with it in could be read and never be written.
