@@ -184,7 +184,11 @@ pub fn body_failure(source: BoxError) -> Failure {
         Err(source) => source,
     };
     match source.downcast::<PayloadError>() {
-        Ok(error) => (*error).into(),
+        // What ended the source, for example the idle time-out, says more than that it ended.
+        Ok(error) => match *error {
+            PayloadError::Source(source) => body_failure(source),
+            error => error.into(),
+        },
         Err(source) => {
             let mut failure = Failure::client(
                 Code::IncompleteBody,

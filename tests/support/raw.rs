@@ -100,7 +100,12 @@ impl Raw {
     }
 
     /// Moves the signature into the query. Headers that are there are signed too.
-    pub fn presign(mut self, seconds: u64) -> Raw {
+    pub fn presign(self, seconds: u64) -> Raw {
+        self.presign_for(&seconds.to_string())
+    }
+
+    /// [`Raw::presign`], for a time that need not be one.
+    pub fn presign_for(mut self, seconds: &str) -> Raw {
         let separator = if self.target.contains('?') { '&' } else { '?' };
         let mut names: Vec<String> = self.headers.iter().map(|(name, _)| name.to_lowercase()).collect();
         names.sort();
@@ -209,7 +214,8 @@ impl Raw {
         Answer::parse(&bytes).ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
     }
 
-    fn signature(&self, payload: &str) -> (String, [u8; 32]) {
+    /// The names of the headers in the order of signing, and the signature over them.
+    pub fn signature(&self, payload: &str) -> (String, [u8; 32]) {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let mut pairs: Vec<(&str, &str)> =

@@ -5,6 +5,7 @@
 mod buckets;
 mod copies;
 mod deletes;
+mod documents;
 mod open_writes;
 mod reads;
 mod residues;

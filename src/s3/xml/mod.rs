@@ -72,6 +72,8 @@ pub enum XmlError {
     Count { what: &'static str, limit: usize },
     #[error("an object key is longer than 1024 bytes of UTF-8")]
     KeyTooLong,
+    #[error("the relative elements (`..`) of an object key lead out of its bucket")]
+    KeyLeadsOut,
     #[error("parts must be listed in ascending order of PartNumber")]
     PartOrder,
     #[error("tags: at most 10, keys of 1 to 128 characters that differ, values of at most 256 characters")]
@@ -85,6 +87,7 @@ impl From<XmlError> for S3Error {
         let code = match error {
             XmlError::TooLong { .. } => Code::MaxMessageLengthExceeded,
             XmlError::KeyTooLong => Code::KeyTooLongError,
+            XmlError::KeyLeadsOut => Code::InvalidURI,
             XmlError::PartOrder => Code::InvalidPartOrder,
             XmlError::Tags => Code::InvalidTag,
             XmlError::Unsupported(_) => Code::NotImplemented,
@@ -103,6 +106,12 @@ impl From<AnswerError> for S3Error {
     fn from(error: AnswerError) -> Self {
         S3Error::new(Code::ServiceUnavailable, error.to_string())
     }
+}
+
+/// How many documents this thread has read.
+#[cfg(test)]
+pub(crate) fn documents_read() -> usize {
+    tree::READ.get()
 }
 
 #[cfg(test)]

@@ -107,9 +107,13 @@ pub fn parse_delete(body: &[u8], bound: Bound) -> Result<DeleteRequest, XmlError
 fn delete_entry(object: &Element<'_>) -> Result<DeleteEntry, XmlError> {
     let fields = Fields::of(object, "Object", &["Key", "VersionId", "ETag", "LastModifiedTime", "Size"])?;
     let key = fields.text("Key").filter(|key| !key.is_empty()).ok_or(XmlError::Missing("Key"))?;
+    let key: ObjectKey = key.parse().map_err(|_| XmlError::KeyTooLong)?;
+    if key.leads_out_of_its_bucket() {
+        return Err(XmlError::KeyLeadsOut);
+    }
     let owned = |name: &str| fields.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
     Ok(DeleteEntry {
-        key: key.parse().map_err(|_| XmlError::KeyTooLong)?,
+        key,
         version: owned("VersionId"),
         etag: owned("ETag"),
         last_modified: owned("LastModifiedTime"),
@@ -338,6 +342,7 @@ mod tests {
         assert_eq!(delete("<Object><Key>a</Key><IfOlder/></Object>"), Err(XmlError::Unexpected("Object")));
         assert_eq!(delete("<Object><Key><b/></Key></Object>"), Err(XmlError::Value("Key")));
         assert_eq!(delete("<Quiet>perhaps</Quiet>"), Err(XmlError::Value("Quiet")));
+        assert_eq!(delete("<Object><Key>../b/k</Key></Object>"), Err(XmlError::KeyLeadsOut));
         let long = format!("<Object><Key>{}</Key></Object>", "k".repeat(1025));
         assert_eq!(delete(&long), Err(XmlError::KeyTooLong));
         assert_eq!(parse_delete(&[b' '; 100], Bound(99)), Err(XmlError::TooLong { limit: 99 }));
