@@ -87,6 +87,8 @@ pub enum IntentKind {
     Copy,
     CompleteUpload,
     Delete,
+    /// The same bytes get more labels.
+    Relabel,
 }
 
 /// A copy that still lies where the placement no longer says it should.
