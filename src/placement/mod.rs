@@ -17,6 +17,7 @@ pub mod multipart;
 pub mod put;
 mod record;
 pub mod residue;
+pub mod settings;
 pub mod settle;
 mod store;
 #[cfg(test)]

@@ -9,4 +9,5 @@ mod deletes;
 mod open_writes;
 mod reads;
 mod residues;
+mod settings;
 mod uploads;
