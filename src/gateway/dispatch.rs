@@ -12,7 +12,7 @@ use super::Gateway;
 use super::call::Call;
 use super::failure::Failure;
 use crate::body::Body;
-use crate::placement::{amend, buckets, copy, delete, get, list, multipart, put, settings};
+use crate::placement::{amend, buckets, copy, delete, get, list, multipart, post, put, settings};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::Operation;
 
@@ -91,6 +91,7 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         Op::ListMultipartUploads => Box::pin(list::uploads(gateway, call)),
         Op::DeleteObjects => Box::pin(delete::delete_objects(gateway, call, body)),
         Op::PutObject => Box::pin(put::put_object(gateway, call, body)),
+        Op::PostObject => Box::pin(post::post_object(gateway, call, body)),
         Op::GetObject
         | Op::HeadObject
         | Op::GetObjectAttributes

@@ -7,6 +7,7 @@ pub mod call;
 pub mod cors;
 pub mod dispatch;
 pub mod failure;
+pub mod form;
 pub mod limit;
 pub mod linger;
 pub mod metrics;

@@ -12,7 +12,8 @@ use super::stage::Stage;
 use super::trace::OperationName;
 use crate::body::Body;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::operation::{self, ParsedQuery};
+use crate::s3::operation::{self, Operation, ParsedQuery};
+use crate::s3::sigv4::Scheme;
 
 pub struct NameOperation {
     gateway: Arc<Gateway>,
@@ -31,6 +32,10 @@ impl Stage<Verified<Request<Body>>> for NameOperation {
         let Verified { identity, inner } = request;
         let (parts, body) = inner.into_parts();
         let target = operation::parse(&parts.method, &parts.uri, &parts.headers, &self.gateway.hosts)?;
+        // A policy signs an upload to a bucket, and nothing else.
+        if identity.scheme == Scheme::Form && target.operation != Operation::PostObject {
+            return Err(Failure::client(Code::MethodNotAllowed, "A form can only be posted to a bucket."));
+        }
         refuse_repeated(&parts.headers)?;
         refuse_past_policies(&parts.headers, &target.query)?;
         if let Some(name) = parts.extensions.get::<OperationName>() {

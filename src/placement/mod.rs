@@ -14,6 +14,7 @@ pub mod keylock;
 mod labels;
 pub mod list;
 pub mod multipart;
+pub mod post;
 pub mod put;
 mod record;
 pub mod residue;

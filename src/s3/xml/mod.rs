@@ -15,7 +15,7 @@ pub use answers::{
     BucketEntry, BucketList, CompleteAnswer, CopyAnswer, DeleteFailure, DeleteOutcome, Deleted,
     ErrorDocument, Outcome, complete_result, copy_part_result, copy_result, delete_result, initiate_result,
     list_buckets_result, location_constraint, parse_complete_result, parse_copy_result, parse_delete_result,
-    parse_error, parse_initiate_result, private_acl, versioning_configuration,
+    parse_error, parse_initiate_result, post_response, private_acl, versioning_configuration,
 };
 pub use lists::{
     UploadEntry, UploadsPage, UploadsRequest, list_result, parse_list, parse_uploads, rewrite_parts,
