@@ -66,6 +66,13 @@ pub struct Bucket {
     pub created_at: u64,
 }
 
+/// A setting of a bucket that the gateway itself carries out, and no location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Setting {
+    Cors,
+    Tagging,
+}
+
 /// A write that was begun and has not been settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
@@ -87,6 +94,8 @@ pub enum IntentKind {
     Copy,
     CompleteUpload,
     Delete,
+    /// The same bytes get more labels.
+    Relabel,
 }
 
 /// A copy that still lies where the placement no longer says it should.
@@ -249,6 +258,10 @@ pub trait Catalogue: Send + Sync {
     fn find_bucket(&self, handle: BucketHandle) -> Answer<'_, Option<Bucket>>;
     fn delete_bucket(&self, handle: BucketHandle) -> Answer<'_, ()>;
     fn buckets(&self) -> Answer<'_, Vec<Bucket>>;
+    /// Keeps a setting of a bucket, or forgets it. It ends with its bucket.
+    fn set_setting(&self, bucket: BucketHandle, setting: Setting, document: Option<String>)
+    -> Answer<'_, ()>;
+    fn setting(&self, bucket: BucketHandle, setting: Setting) -> Answer<'_, Option<String>>;
     /// Objects that the catalogue places in this bucket, up to `limit`.
     fn count_in_bucket(&self, handle: BucketHandle, limit: usize) -> Answer<'_, usize>;
 

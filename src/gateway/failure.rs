@@ -10,6 +10,7 @@ use crate::names::NameError;
 use crate::policy::PolicyError;
 use crate::s3::checksum::ChecksumError;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::form::FormError;
 use crate::s3::listing::ListError;
 use crate::s3::operation::OpError;
 use crate::s3::payload::PayloadError;
@@ -102,6 +103,7 @@ macro_rules! client_errors {
 }
 client_errors!(
     SigError,
+    FormError,
     OpError,
     PayloadError,
     ChecksumError,

@@ -12,7 +12,8 @@ use super::stage::Stage;
 use super::trace::OperationName;
 use crate::body::Body;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::operation::{self, ParsedQuery};
+use crate::s3::operation::{self, Operation, ParsedQuery};
+use crate::s3::sigv4::Scheme;
 
 pub struct NameOperation {
     gateway: Arc<Gateway>,
@@ -31,6 +32,10 @@ impl Stage<Verified<Request<Body>>> for NameOperation {
         let Verified { identity, inner } = request;
         let (parts, body) = inner.into_parts();
         let target = operation::parse(&parts.method, &parts.uri, &parts.headers, &self.gateway.hosts)?;
+        // A policy signs an upload to a bucket, and nothing else.
+        if identity.scheme == Scheme::Form && target.operation != Operation::PostObject {
+            return Err(Failure::client(Code::MethodNotAllowed, "A form can only be posted to a bucket."));
+        }
         refuse_repeated(&parts.headers)?;
         refuse_lookalikes(&parts.headers)?;
         refuse_past_policies(&parts.headers, &target.query)?;
@@ -79,8 +84,8 @@ fn refuse_lookalikes(headers: &HeaderMap) -> Result<(), S3Error> {
     }
 }
 
-/// A grant at a location would hand out the object past the rules about readers, and a lock would keep a copy where
-/// the rules may not want it any longer. Presigned URLs can carry both in the query.
+/// A grant at a location would hand out the object past the rules about readers. A bucket with locks keeps versions of
+/// its objects. Presigned URLs can carry both in the query.
 fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), S3Error> {
     let in_headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?")));
     for (name, value) in in_headers.chain(query.iter()) {
@@ -88,14 +93,12 @@ fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), 
         // These two give nobody anything that the owner of the location does not have.
         let grants = is("x-amz-grant-")
             || (is("x-amz-acl") && !matches!(value, "private" | "bucket-owner-full-control"));
-        let locks = is("x-amz-object-lock-")
-            || (is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false"));
+        let locks = is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false");
         let message = if grants {
             "Grants to others (x-amz-acl, x-amz-grant-*) are not implemented by this gateway: who may read is for its \
              apps and policies to say."
         } else if locks {
-            "Object locks are not implemented by this gateway: a locked copy could not be removed when its placement \
-             changes."
+            "Buckets with object lock are not implemented by this gateway."
         } else {
             continue;
         };
@@ -153,7 +156,6 @@ mod tests {
         let refusals = [
             ("x-amz-acl", "public-read"),
             ("x-amz-grant-read", "id=1"),
-            ("x-amz-object-lock-mode", "COMPLIANCE"),
             ("x-amz-bucket-object-lock-enabled", "true"),
         ];
         for (name, value) in refusals {

@@ -1,5 +1,6 @@
 //! Placement: the verbs of S3, each on its way from labels to a recorded answer.
 
+pub mod amend;
 pub mod buckets;
 mod choose;
 mod conditions;
@@ -13,9 +14,11 @@ pub mod keylock;
 mod labels;
 pub mod list;
 pub mod multipart;
+pub mod post;
 pub mod put;
 mod record;
 pub mod residue;
+pub mod settings;
 pub mod settle;
 mod store;
 #[cfg(test)]

@@ -240,11 +240,11 @@ impl Raw {
 }
 
 impl Signing {
-    fn timestamp(&self) -> String {
+    pub fn timestamp(&self) -> String {
         jiff::Timestamp::try_from(self.time).unwrap().strftime("%Y%m%dT%H%M%SZ").to_string()
     }
 
-    fn scope(&self) -> String {
+    pub fn scope(&self) -> String {
         format!("{}/{}/s3/aws4_request", &self.timestamp()[..8], self.region)
     }
 
@@ -255,7 +255,8 @@ impl Signing {
         hex::encode(self.hmac(&text))
     }
 
-    fn hmac(&self, text: &str) -> [u8; 32] {
+    /// The signature of a text, as `AWS4-HMAC-SHA256` has it.
+    pub fn hmac(&self, text: &str) -> [u8; 32] {
         let mut key = format!("AWS4{}", self.secret).into_bytes();
         for step in [&self.timestamp()[..8], &self.region, "s3", "aws4_request", text] {
             key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), step.as_bytes()).as_ref().to_vec();

@@ -156,6 +156,7 @@ enum Kind {
     Copy,
     CompleteUpload,
     Delete,
+    Relabel,
 }
 
 impl From<IntentKind> for Kind {
@@ -165,6 +166,7 @@ impl From<IntentKind> for Kind {
             IntentKind::Copy => Kind::Copy,
             IntentKind::CompleteUpload => Kind::CompleteUpload,
             IntentKind::Delete => Kind::Delete,
+            IntentKind::Relabel => Kind::Relabel,
         }
     }
 }
@@ -176,6 +178,7 @@ impl From<Kind> for IntentKind {
             Kind::Copy => IntentKind::Copy,
             Kind::CompleteUpload => IntentKind::CompleteUpload,
             Kind::Delete => IntentKind::Delete,
+            Kind::Relabel => IntentKind::Relabel,
         }
     }
 }

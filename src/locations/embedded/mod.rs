@@ -19,6 +19,7 @@ mod blobs;
 mod buckets;
 mod complete;
 mod conditions;
+mod describe;
 mod digest;
 mod download;
 mod error;
@@ -175,6 +176,8 @@ impl Inner {
         match std::mem::replace(&mut call.operation, Operation::HeadBucket) {
             Operation::CreateBucket => buckets::create(self, call, body).await,
             Operation::HeadBucket => buckets::head(self, call).await,
+            Operation::NoSetting(code) => buckets::no_setting(self, call, code).await,
+            Operation::DeleteNoSetting => buckets::delete_no_setting(self, call).await,
             Operation::DeleteBucket => buckets::delete(self, call).await,
             Operation::ListObjects => buckets::list(self, call).await,
             Operation::ListObjectsV2 => buckets::list_v2(self, call).await,
@@ -184,6 +187,9 @@ impl Inner {
             Operation::GetObject(key) => objects::get(self, call, key).await,
             Operation::HeadObject(key) => objects::head(self, call, key).await,
             Operation::DeleteObject(key) => objects::delete(self, call, key).await,
+            Operation::GetObjectAcl(key) => describe::acl(self, call, key).await,
+            Operation::PutObjectAcl(key) => describe::put_acl(self, call, key).await,
+            Operation::GetObjectAttributes(key) => describe::attributes(self, call, key).await,
             Operation::GetObjectTagging(key) => objects::get_tagging(self, call, key).await,
             Operation::PutObjectTagging(key) => objects::put_tagging(self, call, key, body).await,
             Operation::DeleteObjectTagging(key) => objects::delete_tagging(self, call, key).await,

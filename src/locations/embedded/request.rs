@@ -64,6 +64,9 @@ const UNSUPPORTED_HEADERS: [&str; 5] = [
 pub enum Operation {
     CreateBucket,
     HeadBucket,
+    /// A setting that this store does not have: nothing is set, and nothing is there to delete.
+    NoSetting(Code),
+    DeleteNoSetting,
     DeleteBucket,
     ListObjects,
     ListObjectsV2,
@@ -73,6 +76,9 @@ pub enum Operation {
     GetObject(ObjectKey),
     HeadObject(ObjectKey),
     DeleteObject(ObjectKey),
+    GetObjectAcl(ObjectKey),
+    PutObjectAcl(ObjectKey),
+    GetObjectAttributes(ObjectKey),
     GetObjectTagging(ObjectKey),
     PutObjectTagging(ObjectKey),
     DeleteObjectTagging(ObjectKey),
@@ -181,6 +187,10 @@ fn operation(
             ("DELETE", []) => Ok(Operation::DeleteBucket),
             ("GET", []) if query.value("list-type") == Some("2") => Ok(Operation::ListObjectsV2),
             ("GET", []) => Ok(Operation::ListObjects),
+            ("GET", [setting]) if no_setting(setting).is_some() => {
+                Ok(no_setting(setting).map_or(Operation::HeadBucket, Operation::NoSetting))
+            }
+            ("DELETE", [setting]) if no_setting(setting).is_some() => Ok(Operation::DeleteNoSetting),
             ("GET", ["uploads"]) => Ok(Operation::ListMultipartUploads),
             _ => Err(not_implemented()),
         };
@@ -188,8 +198,11 @@ fn operation(
     match (method.as_str(), subresources.as_slice()) {
         ("PUT", []) if copies => Ok(Operation::CopyObject(key)),
         ("PUT", []) => Ok(Operation::PutObject(key)),
-        ("GET", []) => Ok(Operation::GetObject(key)),
-        ("HEAD", []) => Ok(Operation::HeadObject(key)),
+        ("GET", [] | ["partNumber"]) => Ok(Operation::GetObject(key)),
+        ("HEAD", [] | ["partNumber"]) => Ok(Operation::HeadObject(key)),
+        ("GET", ["acl"]) => Ok(Operation::GetObjectAcl(key)),
+        ("PUT", ["acl"]) => Ok(Operation::PutObjectAcl(key)),
+        ("GET", ["attributes"]) => Ok(Operation::GetObjectAttributes(key)),
         ("DELETE", []) => Ok(Operation::DeleteObject(key)),
         ("GET", ["tagging"]) => Ok(Operation::GetObjectTagging(key)),
         ("PUT", ["tagging"]) => Ok(Operation::PutObjectTagging(key)),
@@ -203,10 +216,24 @@ fn operation(
     }
 }
 
+/// How S3 says that a bucket has no such setting.
+fn no_setting(name: &str) -> Option<Code> {
+    match name {
+        "encryption" => Some(Code::ServerSideEncryptionConfigurationNotFoundError),
+        "lifecycle" => Some(Code::NoSuchLifecycleConfiguration),
+        "publicAccessBlock" => Some(Code::NoSuchPublicAccessBlockConfiguration),
+        "ownershipControls" => Some(Code::OwnershipControlsNotFoundError),
+        _ => None,
+    }
+}
+
 fn refuse_unsupported(operation: &Operation, headers: &HeaderMap) -> Result<(), S3Error> {
     let writes = matches!(
         operation,
-        Operation::PutObject(_) | Operation::CopyObject(_) | Operation::CreateMultipartUpload(_)
+        Operation::PutObject(_)
+            | Operation::CopyObject(_)
+            | Operation::CreateMultipartUpload(_)
+            | Operation::PutObjectAcl(_)
     );
     if !writes {
         return Ok(());

@@ -2,6 +2,7 @@
 //!
 //! The gateway is whole; its locations are real stores that lose, forge or delay what the test says.
 
+mod amends;
 mod buckets;
 mod copies;
 mod deletes;
@@ -9,4 +10,5 @@ mod documents;
 mod open_writes;
 mod reads;
 mod residues;
+mod settings;
 mod uploads;

@@ -74,7 +74,10 @@ pub fn parse_create_bucket(body: &[u8], bound: Bound) -> Result<Option<String>, 
     let root = read(body, bound, 64)?.expect("CreateBucketConfiguration")?;
     for unsupported in ["Location", "Bucket", "Tags"] {
         if root.child(unsupported).is_some() {
-            return Err(XmlError::Unsupported(unsupported));
+            return Err(XmlError::Unsupported {
+                element: unsupported,
+                document: "CreateBucketConfiguration",
+            });
         }
     }
     let fields = Fields::of(&root, "CreateBucketConfiguration", &["LocationConstraint"])?;
@@ -176,6 +179,10 @@ fn part_number(text: &str) -> Option<u16> {
 
 /// Reads the body of PutObjectTagging (S3 user guide, "Categorizing your storage using tags").
 pub fn parse_tagging(body: &[u8], bound: Bound) -> Result<Vec<Tag>, XmlError> {
+    tags_of(body, bound, MOST_TAGS)
+}
+
+pub(super) fn tags_of(body: &[u8], bound: Bound, most: usize) -> Result<Vec<Tag>, XmlError> {
     let root = read(body, bound, 256)?.expect("Tagging")?;
     if root.children.iter().any(|child| child.name != "TagSet") {
         return Err(XmlError::Unexpected("Tagging"));
@@ -198,7 +205,17 @@ pub fn parse_tagging(body: &[u8], bound: Bound) -> Result<Vec<Tag>, XmlError> {
         }
         tags.push(Tag { key: key.to_owned(), value: value.to_owned() });
     }
-    if tags.len() > MOST_TAGS { Err(XmlError::Tags) } else { Ok(tags) }
+    if tags.len() > most { Err(XmlError::Tags) } else { Ok(tags) }
+}
+
+/// The body of RestoreObject: a copy of the object for a while, and nothing that would write it, or parts of it, elsewhere.
+pub fn check_restore(body: &[u8], bound: Bound) -> Result<(), XmlError> {
+    let root = read(body, bound, 64)?.expect("RestoreRequest")?;
+    let elsewhere = ["OutputLocation", "SelectParameters", "Type"];
+    match elsewhere.into_iter().find(|name| root.child(name).is_some()) {
+        Some(name) => Err(XmlError::Unsupported { element: name, document: "RestoreRequest" }),
+        None => Ok(()),
+    }
 }
 
 /// The body of a CreateBucket request to a location.
@@ -237,7 +254,7 @@ pub fn write_complete(request: &CompleteRequest) -> String {
     })
 }
 
-fn read(body: &[u8], bound: Bound, max_elements: usize) -> Result<Element<'_>, XmlError> {
+pub(super) fn read(body: &[u8], bound: Bound, max_elements: usize) -> Result<Element<'_>, XmlError> {
     if body.len() > bound.0 {
         return Err(XmlError::TooLong { limit: bound.0 });
     }
@@ -310,7 +327,10 @@ mod tests {
         assert_eq!(parse("<CreateBucketConfiguration/>"), Ok(None));
         assert_eq!(parse("<Other/>"), Err(XmlError::Root("CreateBucketConfiguration")));
         let tags = "<CreateBucketConfiguration><Tags/></CreateBucketConfiguration>";
-        assert_eq!(parse(tags), Err(XmlError::Unsupported("Tags")));
+        assert_eq!(
+            parse(tags),
+            Err(XmlError::Unsupported { element: "Tags", document: "CreateBucketConfiguration" })
+        );
         let long = format!(
             "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>",
             "x".repeat(64)
