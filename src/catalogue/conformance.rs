@@ -368,6 +368,7 @@ pub async fn buckets_are_created_once_listed_by_name_and_deleted(c: &dyn Catalog
         subject: Some("CN".parse().unwrap()),
         owner: "app".to_owned(),
         created_at: 7,
+        versioning: Versioning::Never,
     };
     let (one, two) = (bucket("bucket-1", Some("cn-1")), bucket("bucket-2", None));
     assert!(c.create_bucket(two.clone()).await.unwrap());
@@ -485,6 +486,7 @@ pub fn placement(location: &str, etag: &str) -> Placement {
         }],
         etag: etag.to_owned(),
         version: None,
+        order: 0,
         size: 12,
         policy: "abc".to_owned(),
         rules: vec!["cn.pipl.40".to_owned()],

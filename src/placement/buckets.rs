@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::{forward, read_document, record, xml_response};
 use crate::body::Body;
-use crate::catalogue::Bucket;
+use crate::catalogue::{Bucket, Versioning};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
@@ -55,6 +55,7 @@ pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Res
         constraint,
         owner: call.app.id.to_string(),
         created_at: record::now_ms(),
+        versioning: Versioning::Never,
     };
     let handle = gateway.catalogue.bucket_handle(name.as_str());
     if let Some(existing) = gateway.catalogue.find_bucket(handle).await? {

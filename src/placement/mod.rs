@@ -20,6 +20,7 @@ pub mod settle;
 mod store;
 #[cfg(test)]
 mod tests;
+mod versions;
 mod window;
 
 use bytes::Bytes;

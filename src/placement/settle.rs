@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::conditions::same_etag;
-use super::{forward, header_text};
+use super::{forward, header_text, versions};
 use crate::body::Body;
 use crate::catalogue::{Intent, IntentKind, ObjectHandle, Placement, Stray, WriteRecord};
 use crate::gateway::Gateway;
@@ -84,7 +84,7 @@ async fn settle(gateway: &Gateway, location: &LocationId, intents: Vec<Intent>) 
     let bucket: BucketName = first.bucket.parse()?;
     let key: ObjectKey = first.key.parse()?;
     let _guard = gateway.key_locks.lock(handle).await;
-    let held = held(gateway, location, &bucket, &key).await?;
+    let held = held(gateway, location, &bucket, &key, "").await?;
     let placed = gateway.catalogue.find(handle).await?;
     let here = placed.as_ref().filter(|row| row.location == *location);
     let Some(held) = held else {
@@ -213,14 +213,15 @@ pub(super) fn is_unclear(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }
 
-/// What a location holds under a key.
+/// What a location holds under a key, or of it in one version: then `query` says which.
 pub(super) async fn held(
     gateway: &Gateway,
     location: &LocationId,
     bucket: &BucketName,
     key: &ObjectKey,
+    query: &str,
 ) -> Result<Option<Held>, Failure> {
-    let request = forward::request(Method::HEAD, bucket, Some(key), "", HeaderMap::new(), Body::empty())?;
+    let request = forward::request(Method::HEAD, bucket, Some(key), query, HeaderMap::new(), Body::empty())?;
     let response = gateway.locations.housekeeping(location)?.call(request).await?;
     match response.status() {
         StatusCode::NOT_FOUND => Ok(None),
@@ -228,7 +229,7 @@ pub(super) async fn held(
             let headers = response.headers();
             Ok(Some(Held {
                 etag: header_text(headers, "etag").unwrap_or_default(),
-                version: header_text(headers, "x-amz-version-id"),
+                version: versions::id_in(headers),
                 size: header_text(headers, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0),
             }))
         }

@@ -318,6 +318,7 @@ async fn no_name_is_in_any_file_in_the_clear() {
             subject: None,
             owner: "markerprincipal".to_owned(),
             created_at: 1,
+            versioning: Default::default(),
         })
         .await
         .unwrap();
