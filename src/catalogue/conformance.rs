@@ -2,6 +2,9 @@
 //!
 //! Each check is a function over `&dyn Catalogue` with an empty catalogue; `conformance!` makes them the tests of one engine.
 
+mod versions;
+
+pub use self::versions::*;
 use super::*;
 use crate::label::{Label, Source};
 use crate::log::{Event, Place, SealedFacts};
@@ -40,6 +43,13 @@ macro_rules! conformance {
             objects_are_counted_up_to_the_limit
             verdicts_add_up_and_expire
             what_is_too_large_is_refused
+            versions_stay_in_the_order_of_commits_wherever_they_lie
+            a_delete_marker_hides_the_object_until_it_is_removed
+            the_next_older_version_is_the_newest_when_the_newest_has_gone
+            there_is_one_null_version_and_it_moves_with_its_residue_listed
+            the_removal_of_a_null_version_and_a_write_of_it_exclude_each_other
+            an_object_from_before_versioning_is_the_null_version
+            a_stray_version_lies_beside_the_one_that_is_placed
         );
     };
     (@ $open:expr; $($check:ident)*) => {$(
