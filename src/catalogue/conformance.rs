@@ -50,6 +50,7 @@ macro_rules! conformance {
             the_removal_of_a_null_version_and_a_write_of_it_exclude_each_other
             an_object_from_before_versioning_is_the_null_version
             a_stray_version_lies_beside_the_one_that_is_placed
+            new_labels_for_an_older_version_do_not_make_it_the_newest
         );
     };
     (@ $open:expr; $($check:ident)*) => {$(
@@ -75,7 +76,7 @@ pub async fn a_recorded_write_is_found_as_it_was_recorded(c: &dyn Catalogue) {
     let intent = c.open_intent(intent(c, "key", wanted, "CN")).await.unwrap();
     let recorded = c.record_write(settle(intent.clone(), "\"e2\"")).await.unwrap();
     assert_eq!(recorded.displaced, None);
-    assert_eq!(recorded.placement, Placement { etag: "\"e2\"".to_owned(), ..intent.placement });
+    assert_eq!(recorded.placement, Placement { etag: "\"e2\"".to_owned(), order: 1, ..intent.placement });
     assert_eq!(c.find(intent.handle).await.unwrap(), Some(recorded.placement));
     assert_eq!(c.open_intents().await.unwrap(), []);
     assert_eq!(recorded.receipt.index, 1, "log.open is entry 0");

@@ -45,7 +45,7 @@ pub struct Placement {
     /// version that S3 calls `null`.
     pub etag: String,
     pub version: Option<String>,
-    /// Place among the versions of its key, by commits: the newest has the greatest. 0 where versions were never kept.
+    /// Place among the versions of its key, by commits: the newest has the greatest, the first has 1. 0 before it is recorded.
     pub order: u64,
     pub size: u64,
     /// Hash of the policy set, and the ids of the rules that decided.
@@ -158,6 +158,8 @@ pub enum IntentKind {
     Delete,
     /// Of the one version that the placement names.
     DeleteVersion,
+    /// The same bytes get more labels.
+    Relabel,
 }
 
 /// A copy that still lies where the placement no longer says it should.
@@ -221,7 +223,7 @@ pub struct HistoryLine {
     pub entry: Entry,
 }
 
-/// A settled write, to be recorded.
+/// A settled write, to be recorded. A placement that has its `order` already is a version that there is, under new labels.
 #[derive(Debug, Clone)]
 pub struct WriteRecord {
     pub intent: u64,

@@ -12,7 +12,7 @@ use super::Gateway;
 use super::call::Call;
 use super::failure::Failure;
 use crate::body::Body;
-use crate::placement::{buckets, copy, delete, get, list, multipart, put};
+use crate::placement::{amend, buckets, copy, delete, get, list, multipart, put};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::Operation;
 
@@ -69,14 +69,26 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         Op::HeadBucket => Box::pin(buckets::head(gateway, call)),
         Op::DeleteBucket => Box::pin(buckets::delete(gateway, call)),
         Op::GetBucketLocation => Box::pin(buckets::location(gateway, call)),
+        Op::GetBucketAcl => Box::pin(buckets::acl(gateway, call)),
+        Op::PutBucketAcl => Box::pin(buckets::put_acl(gateway, call, body)),
         Op::GetBucketVersioning => Box::pin(buckets::versioning(gateway, call)),
         Op::ListObjects | Op::ListObjectsV2 => Box::pin(list::objects(gateway, call)),
         Op::ListMultipartUploads => Box::pin(list::uploads(gateway, call)),
         Op::DeleteObjects => Box::pin(delete::delete_objects(gateway, call, body)),
         Op::PutObject => Box::pin(put::put_object(gateway, call, body)),
-        Op::GetObject | Op::HeadObject | Op::GetObjectAttributes | Op::GetObjectTagging => {
-            Box::pin(get::read_object(gateway, call))
-        }
+        Op::GetObject
+        | Op::HeadObject
+        | Op::GetObjectAttributes
+        | Op::GetObjectTagging
+        | Op::GetObjectAcl
+        | Op::GetObjectLegalHold
+        | Op::GetObjectRetention => Box::pin(get::read_object(gateway, call)),
+        Op::PutObjectTagging => Box::pin(amend::put_tagging(gateway, call, body)),
+        Op::DeleteObjectTagging
+        | Op::PutObjectAcl
+        | Op::PutObjectLegalHold
+        | Op::PutObjectRetention
+        | Op::RestoreObject => Box::pin(amend::amend(gateway, call, body)),
         Op::DeleteObject => Box::pin(delete::delete_object(gateway, call)),
         Op::CopyObject => Box::pin(copy::copy_object(gateway, call)),
         Op::CreateMultipartUpload => Box::pin(multipart::create(gateway, call)),

@@ -57,8 +57,8 @@ fn refuse_repeated(headers: &HeaderMap) -> Result<(), S3Error> {
     }
 }
 
-/// A grant at a location would hand out the object past the rules about readers, and a lock would keep a copy where
-/// the rules may not want it any longer. Presigned URLs can carry both in the query.
+/// A grant at a location would hand out the object past the rules about readers. A bucket with locks keeps versions of
+/// its objects. Presigned URLs can carry both in the query.
 fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), S3Error> {
     let in_headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?")));
     for (name, value) in in_headers.chain(query.iter()) {
@@ -66,14 +66,12 @@ fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), 
         // These two give nobody anything that the owner of the location does not have.
         let grants = is("x-amz-grant-")
             || (is("x-amz-acl") && !matches!(value, "private" | "bucket-owner-full-control"));
-        let locks = is("x-amz-object-lock-")
-            || (is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false"));
+        let locks = is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false");
         let message = if grants {
             "Grants to others (x-amz-acl, x-amz-grant-*) are not implemented by this gateway: who may read is for its \
              apps and policies to say."
         } else if locks {
-            "Object locks are not implemented by this gateway: a locked copy could not be removed when its placement \
-             changes."
+            "Buckets with object lock are not implemented by this gateway."
         } else {
             continue;
         };
@@ -120,7 +118,6 @@ mod tests {
         let refusals = [
             ("x-amz-acl", "public-read"),
             ("x-amz-grant-read", "id=1"),
-            ("x-amz-object-lock-mode", "COMPLIANCE"),
             ("x-amz-bucket-object-lock-enabled", "true"),
         ];
         for (name, value) in refusals {

@@ -205,6 +205,24 @@ pub async fn versioning(gateway: Arc<Gateway>, call: Call) -> Result<Response<Bo
     Ok(xml_response(xml::versioning_configuration()))
 }
 
+/// GetBucketAcl: who may do what is for the gateway's apps and policies to say; to S3 a bucket is its creator's.
+pub async fn acl(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let bucket = existing(&gateway, &call).await?;
+    Ok(xml_response(xml::private_acl(&bucket.owner)))
+}
+
+/// PutBucketAcl: the canned list that says what holds anyhow. Others were refused with their header.
+pub async fn put_acl(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
+    existing(&gateway, &call).await?;
+    let document = read_document(&call, body, MAX_DOCUMENT, Subject::Body).await?;
+    if !document.is_empty() || !call.parts.headers.contains_key("x-amz-acl") {
+        let message =
+            "Grants are not implemented by this gateway: who may read is for its apps and policies to say.";
+        return Err(Failure::client(Code::NotImplemented, message));
+    }
+    Ok(Response::new(Body::empty()))
+}
+
 /// ListBuckets: those that the app may use.
 pub async fn list(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let mut buckets = gateway.catalogue.buckets().await?;

@@ -38,6 +38,22 @@ const SOURCE_CONDITIONS: [(&str, HeaderName); 4] = [
     ("x-amz-copy-source-if-unmodified-since", header::IF_UNMODIFIED_SINCE),
 ];
 
+/// The client's own key for the source, and what it is called when the source is read.
+const SOURCE_KEY: [(&str, HeaderName); 3] = [
+    (
+        "x-amz-copy-source-server-side-encryption-customer-algorithm",
+        HeaderName::from_static("x-amz-server-side-encryption-customer-algorithm"),
+    ),
+    (
+        "x-amz-copy-source-server-side-encryption-customer-key",
+        HeaderName::from_static("x-amz-server-side-encryption-customer-key"),
+    ),
+    (
+        "x-amz-copy-source-server-side-encryption-customer-key-md5",
+        HeaderName::from_static("x-amz-server-side-encryption-customer-key-md5"),
+    ),
+];
+
 /// Copies an object, with its labels.
 pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let bucket = buckets::existing(&gateway, &call).await?;
@@ -174,10 +190,10 @@ impl Origin {
 /// Checks the client's conditions on a source that its own location is to copy: [`pin_source`] puts one of ours in
 /// their place.
 async fn check_source(gateway: &Gateway, call: &Call, origin: &Origin) -> Result<(), Failure> {
-    let conditions = source_conditions(&call.parts.headers);
-    if conditions.is_empty() {
+    if !SOURCE_CONDITIONS.iter().any(|(name, _)| call.parts.headers.contains_key(*name)) {
         return Ok(());
     }
+    let conditions = source_headers(&call.parts.headers);
     let Origin { source, facts, placement } = origin;
     let only = versions::only(placement);
     let request =
@@ -268,7 +284,7 @@ async fn copy_across(
     origin: Origin,
 ) -> Result<Response<Body>, Failure> {
     let Origin { source, placement, facts } = &origin;
-    let conditions = source_conditions(&call.parts.headers);
+    let conditions = source_headers(&call.parts.headers);
     let only = versions::only(placement);
     let request =
         forward::request(Method::GET, &source.bucket, Some(&source.key), &only, conditions, Body::empty())?;
@@ -314,15 +330,15 @@ async fn copy_across(
     }
 }
 
-/// The conditions on the source, as a read of it states them.
-pub(super) fn source_conditions(headers: &HeaderMap) -> HeaderMap {
-    let mut conditions = HeaderMap::new();
-    for (name, plain) in SOURCE_CONDITIONS {
+/// What is said about the source, as a read of it says it: conditions, and the key that it is encrypted with.
+pub(super) fn source_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut reading = HeaderMap::new();
+    for (name, plain) in SOURCE_CONDITIONS.into_iter().chain(SOURCE_KEY) {
         if let Some(value) = headers.get(name) {
-            conditions.insert(plain, value.clone());
+            reading.insert(plain, value.clone());
         }
     }
-    conditions
+    reading
 }
 
 /// The headers of a copy that are about the new object alone.

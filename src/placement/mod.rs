@@ -1,5 +1,6 @@
 //! Placement: the verbs of S3, each on its way from labels to a recorded answer.
 
+pub mod amend;
 pub mod buckets;
 mod choose;
 mod conditions;

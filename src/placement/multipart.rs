@@ -99,7 +99,7 @@ pub async fn upload_part(gateway: Arc<Gateway>, call: Call, body: Body) -> Resul
 pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let origin = copy::find_source(&gateway, &call).await?;
     let copy::Origin { source, placement, facts } = &origin;
-    let mut conditions = copy::source_conditions(&call.parts.headers);
+    let mut conditions = copy::source_headers(&call.parts.headers);
     if let Some(range) = call.parts.headers.get("x-amz-copy-source-range") {
         conditions.insert(http::header::RANGE, range.clone());
     }

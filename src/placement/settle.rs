@@ -13,6 +13,8 @@ use crate::gateway::failure::Failure;
 use crate::label::Coverage;
 use crate::log::Event;
 use crate::names::{BucketName, LocationId, ObjectKey};
+use crate::s3::operation::encode;
+use crate::s3::xml;
 
 /// One pass over the open intents that no request of this process is serving. Those that cannot be settled
 /// now stay open.
@@ -100,10 +102,18 @@ async fn settle(gateway: &Gateway, location: &LocationId, intents: Vec<Intent>) 
         }
         return Ok(());
     };
-    let (deletes, mut writes): (Vec<Intent>, Vec<Intent>) =
+    let (deletes, writes): (Vec<Intent>, Vec<Intent>) =
         intents.into_iter().partition(|intent| intent.kind == IntentKind::Delete);
     for delete in deletes {
         gateway.catalogue.drop_intent(delete.id).await?;
+    }
+    // More labels for bytes that are no longer there concern nobody.
+    let is_stale = |intent: &Intent| {
+        intent.kind == IntentKind::Relabel && !same_etag(&intent.placement.etag, &held.etag)
+    };
+    let (stale, mut writes): (Vec<Intent>, Vec<Intent>) = writes.into_iter().partition(is_stale);
+    for stale in stale {
+        gateway.catalogue.drop_intent(stale.id).await?;
     }
     // The likeliest last: of the right size, then the latest.
     writes.sort_by_key(|intent| (intent.placement.size == held.size, intent.begun_at));
@@ -225,6 +235,8 @@ pub(super) async fn held(
     let response = gateway.locations.housekeeping(location)?.call(request).await?;
     match response.status() {
         StatusCode::NOT_FOUND => Ok(None),
+        // What is encrypted under the client's own key has no head without it; a list shows it all the same.
+        StatusCode::BAD_REQUEST => listed(gateway, location, bucket, key).await,
         StatusCode::OK => {
             let headers = response.headers();
             Ok(Some(Held {
@@ -235,4 +247,22 @@ pub(super) async fn held(
         }
         status => Err(Failure::internal(format!("the location answered {status} to HEAD"))),
     }
+}
+
+/// [`held`], as a list of the bucket says it: a key is the first of those that begin with it.
+async fn listed(
+    gateway: &Gateway,
+    location: &LocationId,
+    bucket: &BucketName,
+    key: &ObjectKey,
+) -> Result<Option<Held>, Failure> {
+    let query = format!("list-type=2&max-keys=1&encoding-type=url&prefix={}", encode(key.as_str()));
+    let request = forward::request(Method::GET, bucket, None, &query, HeaderMap::new(), Body::empty())?;
+    let response = gateway.locations.housekeeping(location)?.call(request).await?;
+    if response.status() != StatusCode::OK {
+        return Err(Failure::internal(format!("the location answered {} to a list", response.status())));
+    }
+    let page = xml::parse_list(&response.into_body().collect_limited(1 << 20).await?)?;
+    let found = page.entries.into_iter().find(|entry| entry.key == key.as_str());
+    Ok(found.map(|entry| Held { size: entry.size().unwrap_or(0), etag: entry.etag, version: None }))
 }

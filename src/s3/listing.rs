@@ -40,6 +40,14 @@ pub struct ListEntry {
     pub rest: String,
 }
 
+impl ListEntry {
+    /// The object's size, as the location wrote it.
+    pub fn size(&self) -> Option<u64> {
+        let (_, rest) = self.rest.split_once("<Size>")?;
+        rest.split_once("</Size>")?.0.trim().parse().ok()
+    }
+}
+
 /// One page of one location's list, or of the merged one.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Page {

@@ -139,6 +139,21 @@ pub async fn a_stray_version_lies_beside_the_one_that_is_placed(c: &dyn Catalogu
     assert_eq!(etags(c).await, ["e2"]);
 }
 
+pub async fn new_labels_for_an_older_version_do_not_make_it_the_newest(c: &dyn Catalogue) {
+    versioned(c).await;
+    let first = add(c, "cn-1", None, "e1").await.placement;
+    add(c, "de-1", Some("v2"), "e2").await;
+    let class = "financial".parse().unwrap();
+    let wider = Placement { classes: first.classes.union(ClassSet::from_iter([class])), ..first };
+    let mut relabel = intent(c, KEY, wider.clone(), "CN");
+    relabel.kind = IntentKind::Relabel;
+    let opened = c.open_intent(relabel).await.unwrap();
+    c.record_write(settle(opened, "e1")).await.unwrap();
+    assert_eq!(etags(c).await, ["e2", "e1"]);
+    let null = c.find_version(handle(c), Which::Null).await.unwrap().unwrap();
+    assert_eq!(null.placement.classes, wider.classes);
+}
+
 async fn create(c: &dyn Catalogue) -> Bucket {
     let bucket = Bucket {
         name: "bucket".to_owned(),

@@ -194,6 +194,7 @@ enum Kind {
     CompleteUpload,
     Delete,
     DeleteVersion,
+    Relabel,
 }
 
 impl From<IntentKind> for Kind {
@@ -204,6 +205,7 @@ impl From<IntentKind> for Kind {
             IntentKind::CompleteUpload => Kind::CompleteUpload,
             IntentKind::Delete => Kind::Delete,
             IntentKind::DeleteVersion => Kind::DeleteVersion,
+            IntentKind::Relabel => Kind::Relabel,
         }
     }
 }
@@ -216,12 +218,16 @@ impl From<Kind> for IntentKind {
             Kind::CompleteUpload => IntentKind::CompleteUpload,
             Kind::Delete => IntentKind::Delete,
             Kind::DeleteVersion => IntentKind::DeleteVersion,
+            Kind::Relabel => IntentKind::Relabel,
         }
     }
 }
 
 #[derive(Serialize, Deserialize)]
 struct PlacementRecord {
+    /// Of a version that there is already.
+    #[serde(default)]
+    order: u64,
     location: LocationId,
     classes: String,
     subjects: String,
@@ -239,6 +245,7 @@ struct PlacementRecord {
 impl From<&Placement> for PlacementRecord {
     fn from(placement: &Placement) -> Self {
         PlacementRecord {
+            order: placement.order,
             location: placement.location.clone(),
             classes: join(placement.classes.iter()),
             subjects: join(placement.subjects.iter()),
@@ -266,8 +273,7 @@ impl PlacementRecord {
             evidence: self.evidence,
             etag: self.etag,
             version: self.version,
-            // Known when it is recorded.
-            order: 0,
+            order: self.order,
             size: self.size,
             policy: self.policy,
             rules: self.rules,

@@ -150,7 +150,7 @@ impl Tx<'_> {
         placement.object = previous.as_ref().map_or(intended.object, |previous| previous.object);
         draft.object = Some(placement.object);
         self.end_overwritten_residues(handle, &placement.location, placement.version.as_deref())?;
-        placement.order = 0;
+        placement.order = 1;
         let displaced = previous.filter(|previous| previous.location != placement.location);
         let displaced = match displaced {
             Some(previous) => {

@@ -86,7 +86,7 @@ CREATE VIEW log_entries AS
 /// `versions`, and so is the newest one where it is a delete marker. `ord` counts the versions of a key.
 const VERSIONS: &str = "
 ALTER TABLE buckets ADD COLUMN versioning TEXT NOT NULL DEFAULT 'never';
-ALTER TABLE placements ADD COLUMN ord INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE placements ADD COLUMN ord INTEGER NOT NULL DEFAULT 1;
 CREATE TABLE versions(
     id INTEGER PRIMARY KEY, handle BLOB NOT NULL, bucket BLOB NOT NULL, object BLOB NOT NULL,
     jurisdiction TEXT NOT NULL, location TEXT NOT NULL, classes TEXT NOT NULL, subjects TEXT NOT NULL,

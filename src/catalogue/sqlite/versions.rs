@@ -71,6 +71,11 @@ impl Tx<'_> {
         let WriteRecord { handle, bucket, key, mut placement, mut draft, .. } = write;
         placement.object = self.object(handle)?.unwrap_or(intended);
         draft.object = Some(placement.object);
+        if placement.order != 0 {
+            self.relabel(handle, &placement)?;
+            let receipt = self.append(&draft)?;
+            return Ok(Recorded { receipt, placement, displaced: None });
+        }
         placement.order = self.next_order(handle)?;
         self.end_overwritten_version(handle, &placement.location, placement.version.as_deref())?;
         let mut displaced = None;
@@ -128,6 +133,31 @@ impl Tx<'_> {
             .and_then(|mut q| q.query_row(params![handle.0], |row| row.get(0)).optional())
             .map_err(unavailable)?;
         object.map(|object| codec::fixed("object id", &object).map(ObjectId)).transpose()
+    }
+
+    /// New labels for a version that stays where it is. One that has gone meanwhile needs none.
+    fn relabel(&self, handle: ObjectHandle, placement: &Placement) -> Result<()> {
+        for table in ["placements", "versions"] {
+            self.db
+                .prepare_cached(&format!(
+                    "UPDATE {table} SET classes = ?3, subjects = ?4, coverage = ?5, evidence = ?6, policy = ?7,
+                         rules = ?8, obligations = ?9 WHERE handle = ?1 AND ord = ?2"
+                ))
+                .map_err(unavailable)?
+                .execute(params![
+                    handle.0,
+                    integer("order", placement.order)?,
+                    join(placement.classes.iter()),
+                    join(placement.subjects.iter()),
+                    codec::coverage_word(placement.coverage),
+                    to_json("evidence", &placement.evidence)?,
+                    placement.policy,
+                    to_json("rules", &placement.rules)?,
+                    to_json("obligations", &placement.obligations)?,
+                ])
+                .map_err(unavailable)?;
+        }
+        Ok(())
     }
 
     fn next_order(&self, handle: ObjectHandle) -> Result<u64> {

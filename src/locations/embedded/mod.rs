@@ -19,6 +19,7 @@ mod blobs;
 mod buckets;
 mod complete;
 mod conditions;
+mod describe;
 mod digest;
 mod download;
 mod error;
@@ -184,6 +185,9 @@ impl Inner {
             Operation::GetObject(key) => objects::get(self, call, key).await,
             Operation::HeadObject(key) => objects::head(self, call, key).await,
             Operation::DeleteObject(key) => objects::delete(self, call, key).await,
+            Operation::GetObjectAcl(key) => describe::acl(self, call, key).await,
+            Operation::PutObjectAcl(key) => describe::put_acl(self, call, key).await,
+            Operation::GetObjectAttributes(key) => describe::attributes(self, call, key).await,
             Operation::GetObjectTagging(key) => objects::get_tagging(self, call, key).await,
             Operation::PutObjectTagging(key) => objects::put_tagging(self, call, key, body).await,
             Operation::DeleteObjectTagging(key) => objects::delete_tagging(self, call, key).await,

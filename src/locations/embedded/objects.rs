@@ -36,7 +36,7 @@ pub async fn get(store: &Inner, call: Call, key: ObjectKey) -> Answer {
     store
         .blocking(move |readers, blobs| {
             let claimed = readers.with(|connection| {
-                claim(connection, blobs, &call.bucket, &key, |object| wanted(&call, object))
+                claim(connection, blobs, &call.bucket, &key, |object| wanted(connection, &call, object))
             })?;
             let Claimed { object, hold, segments, stretch } = claimed;
             let (from, to) = stretch.bounds(object.size);
@@ -51,7 +51,7 @@ pub async fn head(store: &Inner, call: Call, key: ObjectKey) -> Answer {
         .read(move |connection| {
             let bucket = rows::bucket(connection, &call.bucket)?;
             let object = rows::object(connection, bucket, &key)?;
-            let stretch = wanted(&call, &object)?;
+            let stretch = wanted(connection, &call, &object)?;
             Ok(read_response(&call, &object, stretch, Body::empty())?)
         })
         .await
@@ -208,7 +208,7 @@ fn claim(
     blobs: &BlobHandle,
     bucket: &BucketName,
     key: &ObjectKey,
-    inspect: impl Fn(&Object) -> Result<Stretch, S3Error>,
+    inspect: impl Fn(&Object) -> Result<Stretch, Failure>,
 ) -> Result<Claimed, Failure> {
     for _ in 0..MAX_LOOKUPS {
         let bucket = rows::bucket(connection, bucket)?;
@@ -226,10 +226,22 @@ fn claim(
 }
 
 /// Checks the conditions of a read, and says which bytes it wants.
-fn wanted(call: &Call, object: &Object) -> Result<Stretch, S3Error> {
+fn wanted(connection: &Connection, call: &Call, object: &Object) -> Result<Stretch, Failure> {
     conditions::check_read(&call.headers, object)?;
+    if call.query.value("partNumber").is_some() {
+        let number = call.query.part_number()?;
+        if call.headers.contains_key(header::RANGE) {
+            let message = "Cannot specify both Range header and partNumber query parameter";
+            return Err(S3Error::new(Code::InvalidRequest, message).into());
+        }
+        let part = rows::parts(connection, object.version)?.get(usize::from(number) - 1).copied();
+        let (from, size) = part.ok_or_else(|| {
+            S3Error::new(Code::InvalidPartNumber, "The requested partnumber is not satisfiable")
+        })?;
+        return Ok(if size == 0 { Stretch::Whole } else { Stretch::Part(from, from + size) });
+    }
     if conditions::range_applies(&call.headers, object) {
-        range::parse(call.header("range"), object.size)
+        Ok(range::parse(call.header("range"), object.size)?)
     } else {
         Ok(Stretch::Whole)
     }
@@ -260,6 +272,9 @@ fn describe(headers: &mut HeaderMap, call: &Call, object: &Object, range: Stretc
     insert(headers, header::ETAG, &format!("\"{}\"", object.etag));
     insert(headers, header::LAST_MODIFIED, &time::http_date(object.modified));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    if let Some(count) = object.parts_count().filter(|_| call.query.value("partNumber").is_some()) {
+        insert(headers, HeaderName::from_static("x-amz-mp-parts-count"), count);
+    }
     let tags = object.attributes.tags.len();
     if tags > 0 {
         headers.insert("x-amz-tagging-count", HeaderValue::from(tags));

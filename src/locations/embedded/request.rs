@@ -73,6 +73,9 @@ pub enum Operation {
     GetObject(ObjectKey),
     HeadObject(ObjectKey),
     DeleteObject(ObjectKey),
+    GetObjectAcl(ObjectKey),
+    PutObjectAcl(ObjectKey),
+    GetObjectAttributes(ObjectKey),
     GetObjectTagging(ObjectKey),
     PutObjectTagging(ObjectKey),
     DeleteObjectTagging(ObjectKey),
@@ -188,8 +191,11 @@ fn operation(
     match (method.as_str(), subresources.as_slice()) {
         ("PUT", []) if copies => Ok(Operation::CopyObject(key)),
         ("PUT", []) => Ok(Operation::PutObject(key)),
-        ("GET", []) => Ok(Operation::GetObject(key)),
-        ("HEAD", []) => Ok(Operation::HeadObject(key)),
+        ("GET", [] | ["partNumber"]) => Ok(Operation::GetObject(key)),
+        ("HEAD", [] | ["partNumber"]) => Ok(Operation::HeadObject(key)),
+        ("GET", ["acl"]) => Ok(Operation::GetObjectAcl(key)),
+        ("PUT", ["acl"]) => Ok(Operation::PutObjectAcl(key)),
+        ("GET", ["attributes"]) => Ok(Operation::GetObjectAttributes(key)),
         ("DELETE", []) => Ok(Operation::DeleteObject(key)),
         ("GET", ["tagging"]) => Ok(Operation::GetObjectTagging(key)),
         ("PUT", ["tagging"]) => Ok(Operation::PutObjectTagging(key)),
@@ -206,7 +212,10 @@ fn operation(
 fn refuse_unsupported(operation: &Operation, headers: &HeaderMap) -> Result<(), S3Error> {
     let writes = matches!(
         operation,
-        Operation::PutObject(_) | Operation::CopyObject(_) | Operation::CreateMultipartUpload(_)
+        Operation::PutObject(_)
+            | Operation::CopyObject(_)
+            | Operation::CreateMultipartUpload(_)
+            | Operation::PutObjectAcl(_)
     );
     if !writes {
         return Ok(());

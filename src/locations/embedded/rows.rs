@@ -86,6 +86,13 @@ pub struct Object {
     pub checksum: Option<ObjectChecksum>,
 }
 
+impl Object {
+    /// How many parts it was uploaded in; `None` for what came in one piece. The ETag says so (S3 API reference, "Object").
+    pub fn parts_count(&self) -> Option<&str> {
+        self.etag.rsplit_once('-').map(|(_, count)| count)
+    }
+}
+
 /// An object about to become visible.
 #[derive(Debug)]
 pub struct NewObject {
@@ -205,6 +212,18 @@ pub fn segments(connection: &Connection, version: i64, from: u64, to: u64) -> Re
         segments.push(Segment { blob: BlobId(row.get(0)?), start: size(row, 1)?, size: size(row, 2)? });
     }
     Ok(segments)
+}
+
+/// The stretches that were uploaded as parts, in order: where each begins, and its length. One for what came in one piece.
+pub fn parts(connection: &Connection, version: i64) -> Result<Vec<(u64, u64)>, Failure> {
+    let mut statement =
+        connection.prepare_cached("SELECT start, size FROM segments WHERE version = ?1 ORDER BY number")?;
+    let mut rows = statement.query([version])?;
+    let mut parts = Vec::new();
+    while let Some(row) = rows.next()? {
+        parts.push((size(row, 0)?, size(row, 1)?));
+    }
+    Ok(parts)
 }
 
 /// Makes an object visible in the place of what was there.

@@ -2,6 +2,7 @@
 //!
 //! The gateway is whole; its locations are real stores that lose, forge or delay what the test says.
 
+mod amends;
 mod buckets;
 mod copies;
 mod deletes;

@@ -210,15 +210,14 @@ use Decider::{Header as H, Query as Q, Value as V};
 const ACL: &str = "Access is decided by the gateway's apps and policies";
 const COPIES: &str = "It would make copies that no decision has seen";
 const EVENTS: &str = "It would send object names out of their jurisdiction";
-const LOCK: &str = "A locked copy could not be removed when its placement changes";
+const LOCK: &str = "A locked copy that is displaced stays listed as residue until its lock ends";
+const LOCKED_BUCKETS: &str = "Set it at each location itself, which must keep versions";
 const LIFECYCLE: &str = "It would change objects behind the catalogue's back";
 const REPORTS: &str = "It would write object names into another bucket";
 const SETTINGS: &str = "Set it at each location itself";
 const METADATA: &str = "It would write object names into a table elsewhere";
 const PINNED: &str = "Goes to the location that the upload is pinned to";
 const EXPRESS: &str = "Directory buckets are not supported";
-const TAGS: &str =
-    "Object tags are labels: changing them may move the object, which this release does not do";
 const TAGS_OF_BUCKETS: &str = "The catalogue keeps no tags of buckets";
 
 operations! {
@@ -247,8 +246,8 @@ operations! {
     CopyObject Put Object [H("x-amz-copy-source")] Spanning Write "The copy is decided as a new write; it may cross locations";
     GetObjectAttributes Get Object [Q("attributes")] Single Read "";
     GetObjectTagging Get Object [Q("tagging")] Single Read "";
-    PutObjectTagging Put Object [Q("tagging")] NotImplemented Write TAGS;
-    DeleteObjectTagging Delete Object [Q("tagging")] NotImplemented Write TAGS;
+    PutObjectTagging Put Object [Q("tagging")] Single Write "What the tags add to the labels is decided first; 403 where the object may not rest under them";
+    DeleteObjectTagging Delete Object [Q("tagging")] Single Write "Labels stay: they only add up";
 
     // Multipart uploads.
     CreateMultipartUpload Post Object [Q("uploads")] Spanning Write "Decided here, before the first part; the upload is pinned to its location";
@@ -259,10 +258,10 @@ operations! {
     ListParts Get Object [Q("uploadId")] Spanning List PINNED;
 
     // Access control.
-    GetBucketAcl Get Bucket [Q("acl")] NotImplemented Read ACL;
-    PutBucketAcl Put Bucket [Q("acl")] NotImplemented Write ACL;
-    GetObjectAcl Get Object [Q("acl")] NotImplemented Read ACL;
-    PutObjectAcl Put Object [Q("acl")] NotImplemented Write ACL;
+    GetBucketAcl Get Bucket [Q("acl")] Bucket Read "Answered: its creator has full control, and nobody else has any";
+    PutBucketAcl Put Bucket [Q("acl")] Bucket Write "`x-amz-acl: private` only, which changes nothing";
+    GetObjectAcl Get Object [Q("acl")] Single Read "";
+    PutObjectAcl Put Object [Q("acl")] Single Write "`x-amz-acl: private` and `bucket-owner-full-control` only: access is decided by the gateway's apps and policies";
     GetBucketPolicy Get Bucket [Q("policy")] NotImplemented Read ACL;
     PutBucketPolicy Put Bucket [Q("policy")] NotImplemented Write ACL;
     DeleteBucketPolicy Delete Bucket [Q("policy")] NotImplemented Delete ACL;
@@ -277,12 +276,12 @@ operations! {
     PutBucketAbac Put Bucket [Q("abac")] NotImplemented Write ACL;
 
     // Locks.
-    GetObjectLockConfiguration Get Bucket [Q("object-lock")] NotImplemented Read LOCK;
-    PutObjectLockConfiguration Put Bucket [Q("object-lock")] NotImplemented Write LOCK;
-    GetObjectLegalHold Get Object [Q("legal-hold")] NotImplemented Read LOCK;
-    PutObjectLegalHold Put Object [Q("legal-hold")] NotImplemented Write LOCK;
-    GetObjectRetention Get Object [Q("retention")] NotImplemented Read LOCK;
-    PutObjectRetention Put Object [Q("retention")] NotImplemented Write LOCK;
+    GetObjectLockConfiguration Get Bucket [Q("object-lock")] NotImplemented Read LOCKED_BUCKETS;
+    PutObjectLockConfiguration Put Bucket [Q("object-lock")] NotImplemented Write LOCKED_BUCKETS;
+    GetObjectLegalHold Get Object [Q("legal-hold")] Single Read "";
+    PutObjectLegalHold Put Object [Q("legal-hold")] Single Write LOCK;
+    GetObjectRetention Get Object [Q("retention")] Single Read "";
+    PutObjectRetention Put Object [Q("retention")] Single Write LOCK;
 
     // What would act without a request.
     GetBucketLifecycleConfiguration Get Bucket [Q("lifecycle")] NotImplemented Read LIFECYCLE;
@@ -341,7 +340,7 @@ operations! {
 
     // The rest of what objects can do.
     RenameObject Put Object [Q("renameObject")] NotImplemented Write EXPRESS;
-    RestoreObject Post Object [Q("restore")] NotImplemented Write "Archived objects are not placed yet";
+    RestoreObject Post Object [Q("restore")] Single Write "Only for a while and in place: `SELECT` and `OutputLocation` are refused";
     SelectObjectContent Post Object [Q("select"), V("select-type", "2")] NotImplemented Read "Queries inside objects are not the gateway's business";
     GetObjectTorrent Get Object [Q("torrent")] NotImplemented Read "It would hand out data past the policies";
     UpdateObjectEncryption Put Object [Q("encryption")] NotImplemented Write "It would change an object behind the catalogue's back";

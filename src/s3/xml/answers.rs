@@ -233,6 +233,25 @@ pub fn location_constraint(region: Option<&str>) -> String {
     document("LocationConstraint", |writer| writer.characters(region))
 }
 
+/// Writes an AccessControlPolicy that gives its owner all, and nobody else anything.
+pub fn private_acl(owner: &str) -> String {
+    let person = |writer: &mut Writer| {
+        writer.text("ID", owner);
+        writer.text("DisplayName", owner);
+    };
+    document("AccessControlPolicy", |writer| {
+        writer.element("Owner", person);
+        writer.element("AccessControlList", |writer| {
+            writer.element("Grant", |writer| {
+                writer.raw("<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\">");
+                person(writer);
+                writer.raw("</Grantee>");
+                writer.text("Permission", "FULL_CONTROL");
+            });
+        });
+    })
+}
+
 /// Writes the answer to GetBucketVersioning: versioning was never enabled.
 pub fn versioning_configuration() -> String {
     document("VersioningConfiguration", |_| {})

@@ -14,15 +14,16 @@ pub use answers::{
     BucketEntry, BucketList, CompleteAnswer, CopyAnswer, DeleteFailure, DeleteOutcome, Deleted,
     ErrorDocument, Outcome, complete_result, copy_part_result, copy_result, delete_result, initiate_result,
     list_buckets_result, location_constraint, parse_complete_result, parse_copy_result, parse_delete_result,
-    parse_error, parse_initiate_result, versioning_configuration,
+    parse_error, parse_initiate_result, private_acl, versioning_configuration,
 };
 pub use lists::{
     UploadEntry, UploadsPage, UploadsRequest, list_result, parse_list, parse_uploads, rewrite_parts,
     uploads_result,
 };
 pub use requests::{
-    Bound, CompleteRequest, CompletedPart, DeleteEntry, DeleteRequest, Tag, create_bucket_configuration,
-    parse_complete, parse_create_bucket, parse_delete, parse_tagging, write_complete, write_delete,
+    Bound, CompleteRequest, CompletedPart, DeleteEntry, DeleteRequest, Tag, check_restore,
+    create_bucket_configuration, parse_complete, parse_create_bucket, parse_delete, parse_tagging,
+    write_complete, write_delete,
 };
 pub use writer::{Writer, document};
 
@@ -76,8 +77,8 @@ pub enum XmlError {
     PartOrder,
     #[error("tags: at most 10, keys of 1 to 128 characters that differ, values of at most 256 characters")]
     Tags,
-    #[error("{0} in CreateBucketConfiguration is not implemented by this gateway")]
-    Unsupported(&'static str),
+    #[error("{element} in {document} is not implemented by this gateway")]
+    Unsupported { element: &'static str, document: &'static str },
 }
 
 impl From<XmlError> for S3Error {
@@ -87,7 +88,7 @@ impl From<XmlError> for S3Error {
             XmlError::KeyTooLong => Code::KeyTooLongError,
             XmlError::PartOrder => Code::InvalidPartOrder,
             XmlError::Tags => Code::InvalidTag,
-            XmlError::Unsupported(_) => Code::NotImplemented,
+            XmlError::Unsupported { .. } => Code::NotImplemented,
             _ => Code::MalformedXML,
         };
         S3Error::new(code, error.to_string())

@@ -74,7 +74,10 @@ pub fn parse_create_bucket(body: &[u8], bound: Bound) -> Result<Option<String>, 
     let root = read(body, bound, 64)?.expect("CreateBucketConfiguration")?;
     for unsupported in ["Location", "Bucket", "Tags"] {
         if root.child(unsupported).is_some() {
-            return Err(XmlError::Unsupported(unsupported));
+            return Err(XmlError::Unsupported {
+                element: unsupported,
+                document: "CreateBucketConfiguration",
+            });
         }
     }
     let fields = Fields::of(&root, "CreateBucketConfiguration", &["LocationConstraint"])?;
@@ -197,6 +200,16 @@ pub fn parse_tagging(body: &[u8], bound: Bound) -> Result<Vec<Tag>, XmlError> {
     if tags.len() > MOST_TAGS { Err(XmlError::Tags) } else { Ok(tags) }
 }
 
+/// The body of RestoreObject: a copy of the object for a while, and nothing that would write it, or parts of it, elsewhere.
+pub fn check_restore(body: &[u8], bound: Bound) -> Result<(), XmlError> {
+    let root = read(body, bound, 64)?.expect("RestoreRequest")?;
+    let elsewhere = ["OutputLocation", "SelectParameters", "Type"];
+    match elsewhere.into_iter().find(|name| root.child(name).is_some()) {
+        Some(name) => Err(XmlError::Unsupported { element: name, document: "RestoreRequest" }),
+        None => Ok(()),
+    }
+}
+
 /// The body of a CreateBucket request to a location.
 pub fn create_bucket_configuration(constraint: &str) -> String {
     document("CreateBucketConfiguration", |writer| writer.text("LocationConstraint", constraint))
@@ -306,7 +319,10 @@ mod tests {
         assert_eq!(parse("<CreateBucketConfiguration/>"), Ok(None));
         assert_eq!(parse("<Other/>"), Err(XmlError::Root("CreateBucketConfiguration")));
         let tags = "<CreateBucketConfiguration><Tags/></CreateBucketConfiguration>";
-        assert_eq!(parse(tags), Err(XmlError::Unsupported("Tags")));
+        assert_eq!(
+            parse(tags),
+            Err(XmlError::Unsupported { element: "Tags", document: "CreateBucketConfiguration" })
+        );
         let long = format!(
             "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>",
             "x".repeat(64)
