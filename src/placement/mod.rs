@@ -21,6 +21,7 @@ pub mod settle;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod versioning;
 mod versions;
 mod window;
 

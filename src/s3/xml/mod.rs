@@ -8,13 +8,14 @@ mod answers;
 mod lists;
 mod requests;
 mod tree;
+mod versions;
 mod writer;
 
 pub use answers::{
     BucketEntry, BucketList, CompleteAnswer, CopyAnswer, DeleteFailure, DeleteOutcome, Deleted,
     ErrorDocument, Outcome, complete_result, copy_part_result, copy_result, delete_result, initiate_result,
     list_buckets_result, location_constraint, parse_complete_result, parse_copy_result, parse_delete_result,
-    parse_error, parse_initiate_result, private_acl, versioning_configuration,
+    parse_error, parse_initiate_result, private_acl,
 };
 pub use lists::{
     UploadEntry, UploadsPage, UploadsRequest, list_result, parse_list, parse_uploads, rewrite_parts,
@@ -24,6 +25,10 @@ pub use requests::{
     Bound, CompleteRequest, CompletedPart, DeleteEntry, DeleteRequest, Tag, check_restore,
     create_bucket_configuration, parse_complete, parse_create_bucket, parse_delete, parse_tagging,
     write_complete, write_delete,
+};
+pub use versions::{
+    VersionElement, VersionEntry, VersioningStatus, VersionsPage, VersionsRequest, parse_versioning,
+    parse_versioning_answer, parse_versions, versioning_configuration, versions_result,
 };
 pub use writer::{Writer, document};
 
