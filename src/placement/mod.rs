@@ -18,6 +18,7 @@ pub mod put;
 mod record;
 pub mod residue;
 pub mod settle;
+mod settle_versions;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -150,9 +150,11 @@ pub fn id_in(headers: &HeaderMap) -> Option<String> {
     super::header_text(headers, VERSION_ID).filter(|id| id != NULL && !id.is_empty())
 }
 
-/// Whether an answer speaks of a delete marker.
-pub fn is_marker(headers: &HeaderMap) -> bool {
-    headers.get(DELETE_MARKER).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"))
+/// Whether an answer to a deletion that named no version speaks of a delete marker that was made.
+pub fn made_marker(headers: &HeaderMap) -> bool {
+    let says_so =
+        headers.get(DELETE_MARKER).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"true"));
+    says_so || id_in(headers).is_some()
 }
 
 /// Says in an answer that it is about a delete marker.
