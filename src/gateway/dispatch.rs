@@ -12,7 +12,7 @@ use super::Gateway;
 use super::call::Call;
 use super::failure::Failure;
 use crate::body::Body;
-use crate::placement::{amend, buckets, copy, delete, get, list, multipart, put, versioning};
+use crate::placement::{amend, buckets, copy, delete, get, list, list_versions, multipart, put, versioning};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::Operation;
 
@@ -74,6 +74,7 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         Op::GetBucketVersioning => Box::pin(versioning::get(gateway, call)),
         Op::PutBucketVersioning => Box::pin(versioning::put(gateway, call, body)),
         Op::ListObjects | Op::ListObjectsV2 => Box::pin(list::objects(gateway, call)),
+        Op::ListObjectVersions => Box::pin(list_versions::list(gateway, call)),
         Op::ListMultipartUploads => Box::pin(list::uploads(gateway, call)),
         Op::DeleteObjects => Box::pin(delete::delete_objects(gateway, call, body)),
         Op::PutObject => Box::pin(put::put_object(gateway, call, body)),

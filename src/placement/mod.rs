@@ -13,6 +13,7 @@ pub mod intents;
 pub mod keylock;
 mod labels;
 pub mod list;
+pub mod list_versions;
 pub mod multipart;
 pub mod put;
 mod record;

@@ -73,13 +73,10 @@ async fn held(
     key: &ObjectKey,
 ) -> Result<Vec<VersionEntry>, Failure> {
     let mut found: Vec<VersionEntry> = Vec::new();
+    let mut behind = String::new();
     loop {
         // The key itself is the first of all that begin with it.
-        let mut query = format!("versions&encoding-type=url&prefix={}", encode(key.as_str()));
-        if let Some(last) = found.last() {
-            let (key, id) = (encode(key.as_str()), encode(&last.id));
-            query.push_str(&format!("&key-marker={key}&version-id-marker={id}"));
-        }
+        let query = format!("versions&encoding-type=url&prefix={}{behind}", encode(key.as_str()));
         let request = forward::request(Method::GET, bucket, None, &query, HeaderMap::new(), Body::empty())?;
         let response = gateway.locations.housekeeping(location)?.call(request).await?;
         if !response.status().is_success() {
@@ -88,10 +85,13 @@ async fn held(
         }
         let page = xml::parse_versions(&response.into_body().collect_limited(MAX_PAGE_BYTES).await?)?;
         let (listed, before) = (page.entries.len(), found.len());
+        let id = page.next_version_id_marker.or(page.entries.last().map(|last| last.id.clone()));
         found.extend(page.entries.into_iter().filter(|entry| entry.key == key.as_str()));
         if !page.is_truncated || found.len() - before < listed.max(1) {
             return Ok(found);
         }
+        let (key, id) = (encode(key.as_str()), encode(&id.unwrap_or_default()));
+        behind = format!("&key-marker={key}&version-id-marker={id}");
     }
 }
 

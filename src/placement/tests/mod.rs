@@ -10,3 +10,4 @@ mod open_writes;
 mod reads;
 mod residues;
 mod uploads;
+mod versions;
