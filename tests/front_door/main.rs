@@ -36,3 +36,4 @@ mod residency;
 mod signatures;
 mod sources;
 mod uploads;
+mod versions;
