@@ -14,6 +14,7 @@ macro_rules! conformance {
     ($open:expr) => {
         $crate::catalogue::conformance::conformance!(@ $open;
             an_unknown_object_has_no_placement
+            a_setting_is_kept_with_its_bucket_and_ends_with_it
             a_recorded_write_is_found_as_it_was_recorded
             answers_for_many_objects_come_in_the_order_asked
             an_intent_survives_as_it_was_opened_until_it_is_dropped
@@ -369,6 +370,35 @@ pub async fn history_keeps_the_newest_lines(c: &dyn Catalogue) {
     }
     let lines = c.history(object.unwrap(), 2).await.unwrap();
     assert_eq!(lines.iter().map(|line| line.receipt.index).collect::<Vec<_>>(), [4, 5]);
+}
+
+pub async fn a_setting_is_kept_with_its_bucket_and_ends_with_it(c: &dyn Catalogue) {
+    let handle = c.bucket_handle("bucket");
+    let cors = |document: &str| c.set_setting(handle, Setting::Cors, Some(document.to_owned()));
+    // Nobody's setting is kept.
+    cors("early").await.unwrap();
+    assert_eq!(c.setting(handle, Setting::Cors).await.unwrap(), None);
+    let bucket = Bucket {
+        name: "bucket".to_owned(),
+        home: Some(id("cn-1")),
+        constraint: None,
+        subject: None,
+        owner: "app".to_owned(),
+        created_at: 7,
+        versioning: Versioning::Never,
+    };
+    assert!(c.create_bucket(bucket.clone()).await.unwrap());
+    cors("one").await.unwrap();
+    cors("two").await.unwrap();
+    assert_eq!(c.setting(handle, Setting::Cors).await.unwrap().as_deref(), Some("two"));
+    assert_eq!(c.setting(handle, Setting::Tagging).await.unwrap(), None);
+    assert_eq!(c.setting(c.bucket_handle("other"), Setting::Cors).await.unwrap(), None);
+    c.set_setting(handle, Setting::Cors, None).await.unwrap();
+    assert_eq!(c.setting(handle, Setting::Cors).await.unwrap(), None);
+    cors("three").await.unwrap();
+    c.delete_bucket(handle).await.unwrap();
+    assert!(c.create_bucket(bucket).await.unwrap());
+    assert_eq!(c.setting(handle, Setting::Cors).await.unwrap(), None);
 }
 
 pub async fn buckets_are_created_once_listed_by_name_and_deleted(c: &dyn Catalogue) {

@@ -134,6 +134,13 @@ pub struct Known {
     pub order: u64,
 }
 
+/// A setting of a bucket that the gateway itself carries out, and no location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Setting {
+    Cors,
+    Tagging,
+}
+
 /// A write that was begun and has not been settled.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Intent {
@@ -345,6 +352,10 @@ pub trait Catalogue: Send + Sync {
     fn delete_bucket(&self, handle: BucketHandle) -> Answer<'_, ()>;
     fn set_versioning(&self, handle: BucketHandle, versioning: Versioning) -> Answer<'_, ()>;
     fn buckets(&self) -> Answer<'_, Vec<Bucket>>;
+    /// Keeps a setting of a bucket, or forgets it. It ends with its bucket.
+    fn set_setting(&self, bucket: BucketHandle, setting: Setting, document: Option<String>)
+    -> Answer<'_, ()>;
+    fn setting(&self, bucket: BucketHandle, setting: Setting) -> Answer<'_, Option<String>>;
     /// Objects, versions and delete markers that the catalogue places in this bucket, up to `limit`.
     fn count_in_bucket(&self, handle: BucketHandle, limit: usize) -> Answer<'_, usize>;
 

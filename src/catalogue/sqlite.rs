@@ -11,6 +11,7 @@ mod codec;
 mod jobs;
 mod reader;
 mod schema;
+mod settings;
 mod versions;
 mod writer;
 
@@ -34,8 +35,8 @@ pub use self::writer::Counters;
 use self::writer::Writer;
 use super::{
     Answer, Bucket, BucketHandle, Catalogue, CatalogueError, Claim, HistoryLine, Intent, Known, ObjectHandle,
-    ObjectId, Placement, Receipt, Recorded, Residue, Stray, Verdict, Version, VersionAt, Versioning, Which,
-    WriteRecord,
+    ObjectId, Placement, Receipt, Recorded, Residue, Setting, Stray, Verdict, Version, VersionAt, Versioning,
+    Which, WriteRecord,
 };
 use crate::config;
 use crate::log::entry::Opening;
@@ -351,6 +352,19 @@ impl Catalogue for SqliteCatalogue {
 
     fn buckets(&self) -> Answer<'_, Vec<Bucket>> {
         self.read_many(reader::buckets)
+    }
+
+    fn set_setting(
+        &self,
+        bucket: BucketHandle,
+        setting: Setting,
+        document: Option<String>,
+    ) -> Answer<'_, ()> {
+        self.write(move |tx| tx.set_setting(bucket, setting, document.as_deref()))
+    }
+
+    fn setting(&self, bucket: BucketHandle, setting: Setting) -> Answer<'_, Option<String>> {
+        self.read(|db| settings::find(db, &self.keys, bucket, setting))
     }
 
     fn count_in_bucket(&self, handle: BucketHandle, limit: usize) -> Answer<'_, usize> {

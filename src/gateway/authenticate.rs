@@ -10,9 +10,7 @@ use super::call::Verified;
 use super::failure::Failure;
 use super::stage::Stage;
 use crate::body::Body;
-use crate::config::Secret;
-use crate::names::AppId;
-use crate::s3::sigv4::{KeyStore, VerifyContext};
+use crate::s3::sigv4::VerifyContext;
 
 pub struct Authenticate {
     gateway: Arc<Gateway>,
@@ -38,11 +36,5 @@ impl Stage<Request<Body>> for Authenticate {
         };
         let identity = gateway.verifier.verify(&parts, &context)?;
         Ok(Verified { identity, inner: Request::from_parts(parts, body) })
-    }
-}
-
-impl KeyStore for super::apps::Apps {
-    fn secret(&self, access_key_id: &str) -> Option<(&AppId, &Secret)> {
-        self.by_access_key(access_key_id).map(|app| (&app.id, &app.secret))
     }
 }

@@ -12,7 +12,9 @@ use super::Gateway;
 use super::call::Call;
 use super::failure::Failure;
 use crate::body::Body;
-use crate::placement::{amend, buckets, copy, delete, get, list, list_versions, multipart, put, versioning};
+use crate::placement::{
+    amend, buckets, copy, delete, get, list, list_versions, multipart, put, settings, versioning,
+};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::Operation;
 
@@ -69,6 +71,21 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         Op::HeadBucket => Box::pin(buckets::head(gateway, call)),
         Op::DeleteBucket => Box::pin(buckets::delete(gateway, call)),
         Op::GetBucketLocation => Box::pin(buckets::location(gateway, call)),
+        Op::GetBucketCors | Op::GetBucketTagging => Box::pin(settings::kept(gateway, call)),
+        Op::PutBucketCors | Op::PutBucketTagging => Box::pin(settings::keep(gateway, call, body)),
+        Op::DeleteBucketCors | Op::DeleteBucketTagging => Box::pin(settings::forget(gateway, call)),
+        Op::GetBucketEncryption
+        | Op::GetBucketLifecycleConfiguration
+        | Op::GetPublicAccessBlock
+        | Op::GetBucketOwnershipControls => Box::pin(settings::of_locations(gateway, call)),
+        Op::PutBucketEncryption
+        | Op::PutBucketLifecycleConfiguration
+        | Op::PutPublicAccessBlock
+        | Op::PutBucketOwnershipControls => Box::pin(settings::at_locations(gateway, call, body)),
+        Op::DeleteBucketEncryption
+        | Op::DeleteBucketLifecycle
+        | Op::DeletePublicAccessBlock
+        | Op::DeleteBucketOwnershipControls => Box::pin(settings::off_locations(gateway, call)),
         Op::GetBucketAcl => Box::pin(buckets::acl(gateway, call)),
         Op::PutBucketAcl => Box::pin(buckets::put_acl(gateway, call, body)),
         Op::GetBucketVersioning => Box::pin(versioning::get(gateway, call)),

@@ -4,6 +4,7 @@ pub mod apps;
 pub mod authenticate;
 pub mod authorise;
 pub mod call;
+pub mod cors;
 pub mod dispatch;
 pub mod failure;
 pub mod limit;

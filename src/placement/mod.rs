@@ -18,6 +18,7 @@ pub mod multipart;
 pub mod put;
 mod record;
 pub mod residue;
+pub mod settings;
 pub mod settle;
 mod settle_versions;
 mod store;

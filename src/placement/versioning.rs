@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use http::{HeaderMap, Method, Response, StatusCode};
 
 use super::settle::is_unclear;
-use super::{buckets, forward, read_document, xml_response};
+use super::{buckets, forward, read_document, settings, xml_response};
 use crate::body::Body;
 use crate::catalogue::Versioning;
 use crate::gateway::Gateway;
@@ -28,9 +28,12 @@ pub async fn get(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Fa
 /// PutBucketVersioning. All locations are asked before the first is changed. When one fails in the middle, clients are told
 /// what they were told before, and sending the request again brings the rest along.
 pub async fn put(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
-    let bucket = buckets::existing(&gateway, &call).await?;
+    buckets::existing(&gateway, &call).await?;
     let document = read_document(&call, body, MAX_DOCUMENT, Subject::Body).await?;
     let wanted = xml::parse_versioning(&document, Bound(MAX_DOCUMENT))?;
+    // In turn: of two requests at once, locations could do as the one says and as the other.
+    let _turn = gateway.key_locks.lock(settings::turn(&gateway, &call)?).await;
+    let bucket = buckets::existing(&gateway, &call).await?;
     let asked = join_all(gateway.locations.all().map(|location| ask(location, &call))).await;
     asked.into_iter().collect::<Result<Vec<()>, Failure>>()?;
 

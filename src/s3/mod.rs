@@ -1,6 +1,7 @@
 //! The S3 protocol: signatures, framing, checksums, operations, documents. Sans I/O.
 pub mod checksum;
 pub mod chunked;
+pub mod cors;
 pub mod error;
 pub mod listing;
 pub mod operation;

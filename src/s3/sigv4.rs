@@ -60,6 +60,19 @@ pub struct VerifyContext<'a> {
 /// Where the apps' secrets are.
 pub trait KeyStore: Send + Sync {
     fn secret(&self, access_key_id: &str) -> Option<(&AppId, &Secret)>;
+
+    /// Of an access key that is a temporary one.
+    fn session(&self, _access_key_id: &str) -> Option<&Session> {
+        None
+    }
+}
+
+/// What makes an access key a temporary one.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub token: Secret,
+    /// From here on it does not count any more.
+    pub expires: SystemTime,
 }
 
 /// Who signed a request, as [`Verifier::verify`] found it.
@@ -148,6 +161,13 @@ impl Verifier {
 
         let (app, secret) =
             context.keys.secret(credential.access_key_id).ok_or(SigError::UnknownAccessKey)?;
+        let session = match (context.keys.session(credential.access_key_id), claim.token(&parts.headers)?) {
+            (None, None) => None,
+            (None, Some(_)) => return Err(SigError::SessionToken),
+            // As S3 has it: without its token, a temporary key is none.
+            (Some(_), None) => return Err(SigError::UnknownAccessKey),
+            (Some(session), Some(token)) => Some((session, token)),
+        };
         let key = self.keys.key(&credential, secret);
 
         let tail = canonical::tail(&canonical::Tail {
@@ -168,6 +188,15 @@ impl Verifier {
         let strict = canonical::strict_path(sent);
         if !agrees(&strict) && (*strict == *sent || !agrees(sent)) {
             return Err(SigError::Mismatch);
+        }
+        // Last: whoever does not know the secret learns nothing about the token.
+        if let Some((session, token)) = session {
+            if !bool::from(session.token.expose().as_bytes().ct_eq(token)) {
+                return Err(SigError::SessionToken);
+            }
+            if context.now >= session.expires {
+                return Err(SigError::ExpiredToken);
+            }
         }
 
         Ok(Identity {

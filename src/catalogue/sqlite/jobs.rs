@@ -276,6 +276,7 @@ impl Tx<'_> {
 
     pub fn delete_bucket(&mut self, handle: BucketHandle) -> Result<()> {
         self.state.buckets_changed = true;
+        self.forget_settings(handle)?;
         self.db
             .prepare_cached("DELETE FROM buckets WHERE handle = ?1")
             .and_then(|mut q| q.execute(params![handle.0]))

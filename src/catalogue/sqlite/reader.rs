@@ -378,12 +378,12 @@ fn row_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-fn seal_key(keys: &Keys, jurisdiction: Country) -> Result<std::sync::Arc<SealKey>> {
+pub fn seal_key(keys: &Keys, jurisdiction: Country) -> Result<std::sync::Arc<SealKey>> {
     let seal = keys.seal_key(jurisdiction, OnMissing::Refuse);
     seal.map_err(|error| CatalogueError::Unavailable(error.to_string()))
 }
 
-fn unreadable(error: KeyError) -> CatalogueError {
+pub fn unreadable(error: KeyError) -> CatalogueError {
     CatalogueError::Corrupt(error.to_string())
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::OpenError;
+use super::{OpenError, settings};
 use crate::log::keys::Fingerprint;
 
 /// Changes with every change of the tables.
@@ -125,6 +125,7 @@ pub fn open_for_writing(path: &Path, name_key: &Fingerprint) -> Result<Connectio
         _ => {}
     }
     check_name_key(&tx, name_key)?;
+    tx.execute_batch(settings::TABLE)?;
     // A crash can leave commits that were written but not flushed. They are visible now, so make them durable now: a
     // checkpoint of the placement log must never cover what a power cut can still take away. Any commit does
     // that, for it flushes the whole write-ahead log.

@@ -50,6 +50,18 @@ pub async fn head(store: &Inner, call: Call) -> Answer {
     Ok(Response::new(Body::empty()))
 }
 
+/// What this store does not carry out, no bucket has.
+pub async fn no_setting(store: &Inner, call: Call, code: Code) -> Answer {
+    head(store, call).await?;
+    Err(S3Error::new(code, "The bucket has no such setting; the embedded store does not carry it out.")
+        .into())
+}
+
+pub async fn delete_no_setting(store: &Inner, call: Call) -> Answer {
+    head(store, call).await?;
+    Ok(super::objects::no_content())
+}
+
 pub async fn delete(store: &Inner, call: Call) -> Answer {
     let work = move |connection: &Connection| {
         Ok(Change { answer: (), retired: rows::delete_bucket(connection, &call.bucket)? })

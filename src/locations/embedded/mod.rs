@@ -180,6 +180,8 @@ impl Inner {
         match std::mem::replace(&mut call.operation, Operation::HeadBucket) {
             Operation::CreateBucket => buckets::create(self, call, body).await,
             Operation::HeadBucket => buckets::head(self, call).await,
+            Operation::NoSetting(code) => buckets::no_setting(self, call, code).await,
+            Operation::DeleteNoSetting => buckets::delete_no_setting(self, call).await,
             Operation::DeleteBucket => buckets::delete(self, call).await,
             Operation::ListObjects => buckets::list(self, call).await,
             Operation::ListObjectsV2 => buckets::list_v2(self, call).await,

@@ -65,6 +65,9 @@ const UNSUPPORTED_HEADERS: [&str; 5] = [
 pub enum Operation {
     CreateBucket,
     HeadBucket,
+    /// A setting that this store does not have: nothing is set, and nothing is there to delete.
+    NoSetting(Code),
+    DeleteNoSetting,
     DeleteBucket,
     ListObjects,
     ListObjectsV2,
@@ -188,6 +191,10 @@ fn operation(
             ("DELETE", []) => Ok(Operation::DeleteBucket),
             ("GET", []) if query.value("list-type") == Some("2") => Ok(Operation::ListObjectsV2),
             ("GET", []) => Ok(Operation::ListObjects),
+            ("GET", [setting]) if no_setting(setting).is_some() => {
+                Ok(no_setting(setting).map_or(Operation::HeadBucket, Operation::NoSetting))
+            }
+            ("DELETE", [setting]) if no_setting(setting).is_some() => Ok(Operation::DeleteNoSetting),
             ("GET", ["uploads"]) => Ok(Operation::ListMultipartUploads),
             ("GET", ["versions"]) => Ok(Operation::ListObjectVersions),
             ("GET", ["versioning"]) => Ok(Operation::GetBucketVersioning),
@@ -213,6 +220,17 @@ fn operation(
         ("DELETE", ["uploadId"]) => Ok(Operation::AbortMultipartUpload(key, upload())),
         ("GET", ["uploadId"]) => Ok(Operation::ListParts(key, upload())),
         _ => Err(not_implemented()),
+    }
+}
+
+/// How S3 says that a bucket has no such setting.
+fn no_setting(name: &str) -> Option<Code> {
+    match name {
+        "encryption" => Some(Code::ServerSideEncryptionConfigurationNotFoundError),
+        "lifecycle" => Some(Code::NoSuchLifecycleConfiguration),
+        "publicAccessBlock" => Some(Code::NoSuchPublicAccessBlockConfiguration),
+        "ownershipControls" => Some(Code::OwnershipControlsNotFoundError),
+        _ => None,
     }
 }
 

@@ -9,5 +9,6 @@ mod deletes;
 mod open_writes;
 mod reads;
 mod residues;
+mod settings;
 mod uploads;
 mod versions;

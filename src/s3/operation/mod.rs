@@ -130,20 +130,7 @@ pub fn parse(
     headers: &HeaderMap,
     hosts: &VirtualHosts,
 ) -> Result<Target, OpError> {
-    let path = uri.path();
-    let after_slash = path.strip_prefix('/').ok_or(OpError::InvalidUri)?;
-    let host = host(uri, headers)?;
-    let (style, bucket, key) = match host.and_then(|host| hosts.bucket(host)) {
-        Some(bucket) => {
-            let bucket: BucketName = bucket.to_ascii_lowercase().parse().map_err(|_| OpError::BucketName)?;
-            let key = path::object_key(&percent_decode(after_slash, Plus::Itself)?)?;
-            (AddressingStyle::VirtualHost, Some(bucket), key)
-        }
-        None => {
-            let (bucket, key) = path_style_names(path)?;
-            (AddressingStyle::Path, bucket, key)
-        }
-    };
+    let (style, bucket, key) = resource(uri, headers, hosts)?;
     let query = ParsedQuery::parse(uri.query().unwrap_or_default())?;
     let scope = match (&bucket, &key) {
         (None, _) => Scope::Service,
@@ -152,6 +139,30 @@ pub fn parse(
     };
     let operation = operation(method, scope, &query, headers)?;
     Ok(Target { operation, bucket, key, query, style })
+}
+
+/// The bucket that a request names, whatever it asks of it.
+pub fn bucket(uri: &Uri, headers: &HeaderMap, hosts: &VirtualHosts) -> Result<Option<BucketName>, OpError> {
+    resource(uri, headers, hosts).map(|(_, bucket, _)| bucket)
+}
+
+type Resource = (AddressingStyle, Option<BucketName>, Option<ObjectKey>);
+
+fn resource(uri: &Uri, headers: &HeaderMap, hosts: &VirtualHosts) -> Result<Resource, OpError> {
+    let path = uri.path();
+    let after_slash = path.strip_prefix('/').ok_or(OpError::InvalidUri)?;
+    let host = host(uri, headers)?;
+    match host.and_then(|host| hosts.bucket(host)) {
+        Some(bucket) => {
+            let bucket: BucketName = bucket.to_ascii_lowercase().parse().map_err(|_| OpError::BucketName)?;
+            let key = path::object_key(&percent_decode(after_slash, Plus::Itself)?)?;
+            Ok((AddressingStyle::VirtualHost, Some(bucket), key))
+        }
+        None => {
+            let (bucket, key) = path_style_names(path)?;
+            Ok((AddressingStyle::Path, bucket, key))
+        }
+    }
 }
 
 /// The operation of a request; one that is not implemented is an error that names it.

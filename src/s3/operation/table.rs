@@ -218,7 +218,8 @@ const SETTINGS: &str = "Set it at each location itself";
 const METADATA: &str = "It would write object names into a table elsewhere";
 const PINNED: &str = "Goes to the location that the upload is pinned to";
 const EXPRESS: &str = "Directory buckets are not supported";
-const TAGS_OF_BUCKETS: &str = "The catalogue keeps no tags of buckets";
+const ALIKE: &str = "Given to all locations alike, or to none; a refusal names the location that cannot";
+const HOME: &str = "As the home location has it";
 
 operations! {
     // Service.
@@ -266,12 +267,12 @@ operations! {
     PutBucketPolicy Put Bucket [Q("policy")] NotImplemented Write ACL;
     DeleteBucketPolicy Delete Bucket [Q("policy")] NotImplemented Delete ACL;
     GetBucketPolicyStatus Get Bucket [Q("policyStatus")] NotImplemented Read ACL;
-    GetBucketOwnershipControls Get Bucket [Q("ownershipControls")] NotImplemented Read ACL;
-    PutBucketOwnershipControls Put Bucket [Q("ownershipControls")] NotImplemented Write ACL;
-    DeleteBucketOwnershipControls Delete Bucket [Q("ownershipControls")] NotImplemented Delete ACL;
-    GetPublicAccessBlock Get Bucket [Q("publicAccessBlock")] NotImplemented Read ACL;
-    PutPublicAccessBlock Put Bucket [Q("publicAccessBlock")] NotImplemented Write ACL;
-    DeletePublicAccessBlock Delete Bucket [Q("publicAccessBlock")] NotImplemented Delete ACL;
+    GetBucketOwnershipControls Get Bucket [Q("ownershipControls")] Bucket Read HOME;
+    PutBucketOwnershipControls Put Bucket [Q("ownershipControls")] Bucket Write ALIKE;
+    DeleteBucketOwnershipControls Delete Bucket [Q("ownershipControls")] Bucket Delete ALIKE;
+    GetPublicAccessBlock Get Bucket [Q("publicAccessBlock")] Bucket Read HOME;
+    PutPublicAccessBlock Put Bucket [Q("publicAccessBlock")] Bucket Write ALIKE;
+    DeletePublicAccessBlock Delete Bucket [Q("publicAccessBlock")] Bucket Delete ALIKE;
     GetBucketAbac Get Bucket [Q("abac")] NotImplemented Read ACL;
     PutBucketAbac Put Bucket [Q("abac")] NotImplemented Write ACL;
 
@@ -284,9 +285,9 @@ operations! {
     PutObjectRetention Put Object [Q("retention")] Single Write LOCK;
 
     // What would act without a request.
-    GetBucketLifecycleConfiguration Get Bucket [Q("lifecycle")] NotImplemented Read LIFECYCLE;
-    PutBucketLifecycleConfiguration Put Bucket [Q("lifecycle")] NotImplemented Write LIFECYCLE;
-    DeleteBucketLifecycle Delete Bucket [Q("lifecycle")] NotImplemented Delete LIFECYCLE;
+    GetBucketLifecycleConfiguration Get Bucket [Q("lifecycle")] Bucket Read HOME;
+    PutBucketLifecycleConfiguration Put Bucket [Q("lifecycle")] Bucket Write ALIKE;
+    DeleteBucketLifecycle Delete Bucket [Q("lifecycle")] Bucket Delete ALIKE;
     GetBucketReplication Get Bucket [Q("replication")] NotImplemented Read COPIES;
     PutBucketReplication Put Bucket [Q("replication")] NotImplemented Write COPIES;
     DeleteBucketReplication Delete Bucket [Q("replication")] NotImplemented Delete COPIES;
@@ -318,21 +319,21 @@ operations! {
     // Settings of buckets.
     GetBucketAccelerateConfiguration Get Bucket [Q("accelerate")] NotImplemented Read SETTINGS;
     PutBucketAccelerateConfiguration Put Bucket [Q("accelerate")] NotImplemented Write SETTINGS;
-    GetBucketCors Get Bucket [Q("cors")] NotImplemented Read SETTINGS;
-    PutBucketCors Put Bucket [Q("cors")] NotImplemented Write SETTINGS;
-    DeleteBucketCors Delete Bucket [Q("cors")] NotImplemented Delete SETTINGS;
-    GetBucketEncryption Get Bucket [Q("encryption")] NotImplemented Read SETTINGS;
-    PutBucketEncryption Put Bucket [Q("encryption")] NotImplemented Write SETTINGS;
-    DeleteBucketEncryption Delete Bucket [Q("encryption")] NotImplemented Delete SETTINGS;
+    GetBucketCors Get Bucket [Q("cors")] Bucket Read "Kept by the gateway, which carries it out itself";
+    PutBucketCors Put Bucket [Q("cors")] Bucket Write "Kept by the gateway, which carries it out itself";
+    DeleteBucketCors Delete Bucket [Q("cors")] Bucket Delete "Kept by the gateway, which carries it out itself";
+    GetBucketEncryption Get Bucket [Q("encryption")] Bucket Read HOME;
+    PutBucketEncryption Put Bucket [Q("encryption")] Bucket Write ALIKE;
+    DeleteBucketEncryption Delete Bucket [Q("encryption")] Bucket Delete ALIKE;
     ListBucketMetricsConfigurations Get Bucket [Q("metrics")] NotImplemented List SETTINGS;
     GetBucketMetricsConfiguration Get Bucket [Q("metrics"), Q("id")] NotImplemented Read SETTINGS;
     PutBucketMetricsConfiguration Put Bucket [Q("metrics"), Q("id")] NotImplemented Write SETTINGS;
     DeleteBucketMetricsConfiguration Delete Bucket [Q("metrics"), Q("id")] NotImplemented Delete SETTINGS;
     GetBucketRequestPayment Get Bucket [Q("requestPayment")] NotImplemented Read SETTINGS;
     PutBucketRequestPayment Put Bucket [Q("requestPayment")] NotImplemented Write SETTINGS;
-    GetBucketTagging Get Bucket [Q("tagging")] NotImplemented Read TAGS_OF_BUCKETS;
-    PutBucketTagging Put Bucket [Q("tagging")] NotImplemented Write TAGS_OF_BUCKETS;
-    DeleteBucketTagging Delete Bucket [Q("tagging")] NotImplemented Delete TAGS_OF_BUCKETS;
+    GetBucketTagging Get Bucket [Q("tagging")] Bucket Read "Kept by the gateway; tags of buckets are no labels";
+    PutBucketTagging Put Bucket [Q("tagging")] Bucket Write "Kept by the gateway; tags of buckets are no labels";
+    DeleteBucketTagging Delete Bucket [Q("tagging")] Bucket Delete "Kept by the gateway; tags of buckets are no labels";
     GetBucketWebsite Get Bucket [Q("website")] NotImplemented Read SETTINGS;
     PutBucketWebsite Put Bucket [Q("website")] NotImplemented Write SETTINGS;
     DeleteBucketWebsite Delete Bucket [Q("website")] NotImplemented Delete SETTINGS;
@@ -344,6 +345,6 @@ operations! {
     SelectObjectContent Post Object [Q("select"), V("select-type", "2")] NotImplemented Read "Queries inside objects are not the gateway's business";
     GetObjectTorrent Get Object [Q("torrent")] NotImplemented Read "It would hand out data past the policies";
     UpdateObjectEncryption Put Object [Q("encryption")] NotImplemented Write "It would change an object behind the catalogue's back";
-    PreflightBucket Options Bucket [] NotImplemented Read "Answer CORS in front of the gateway";
-    PreflightObject Options Object [] NotImplemented Read "Answer CORS in front of the gateway";
+    PreflightBucket Options Bucket [] Bucket Read "Answered without a signature, by the bucket's cross-origin rules alone";
+    PreflightObject Options Object [] Bucket Read "Answered without a signature, by the bucket's cross-origin rules alone";
 }

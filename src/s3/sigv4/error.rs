@@ -51,9 +51,11 @@ pub enum SigError {
     UnsignedHeader(String),
     #[error("SignedHeaders names a header that the request does not have")]
     SignedHeaderAbsent,
-    #[error("session tokens are not accepted here; use the app's own access key")]
+    #[error("the session token is malformed, or is not that of this access key")]
     SessionToken,
-    #[error("the access key id is not known")]
+    #[error("the session token has expired")]
+    ExpiredToken,
+    #[error("the access key id is not known, or is a temporary one and came without its session token")]
     UnknownAccessKey,
     #[error(
         "the signature that was calculated does not match the one provided; check the secret access key and \
@@ -115,6 +117,7 @@ impl From<SigError> for S3Error {
             | SigError::MissingPayloadHash => Code::InvalidRequest,
             SigError::TooSkewed => Code::RequestTimeTooSkewed,
             SigError::SessionToken => Code::InvalidToken,
+            SigError::ExpiredToken => Code::ExpiredToken,
             SigError::UnknownAccessKey => Code::InvalidAccessKeyId,
             SigError::SignedHeaderAbsent | SigError::Mismatch => Code::SignatureDoesNotMatch,
         };

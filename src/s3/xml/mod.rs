@@ -7,6 +7,7 @@
 mod answers;
 mod lists;
 mod requests;
+mod settings;
 mod tree;
 mod versions;
 mod writer;
@@ -25,6 +26,9 @@ pub use requests::{
     Bound, CompleteRequest, CompletedPart, DeleteEntry, DeleteRequest, Tag, check_restore,
     create_bucket_configuration, parse_complete, parse_create_bucket, parse_delete, parse_tagging,
     write_complete, write_delete,
+};
+pub use settings::{
+    bucket_tagging, check_root, cors_configuration, kept_cors, parse_bucket_tagging, parse_cors,
 };
 pub use versions::{
     VersionElement, VersionEntry, VersioningStatus, VersionsPage, VersionsRequest, parse_versioning,
@@ -80,7 +84,9 @@ pub enum XmlError {
     KeyTooLong,
     #[error("parts must be listed in ascending order of PartNumber")]
     PartOrder,
-    #[error("tags: at most 10, keys of 1 to 128 characters that differ, values of at most 256 characters")]
+    #[error(
+        "tags: at most 10 (50 of a bucket), keys of 1 to 128 characters that differ, values of at most 256 characters"
+    )]
     Tags,
     #[error("{element} in {document} is not implemented by this gateway")]
     Unsupported { element: &'static str, document: &'static str },

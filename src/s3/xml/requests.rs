@@ -175,6 +175,10 @@ fn part_number(text: &str) -> Option<u16> {
 
 /// Reads the body of PutObjectTagging (S3 user guide, "Categorizing your storage using tags").
 pub fn parse_tagging(body: &[u8], bound: Bound) -> Result<Vec<Tag>, XmlError> {
+    tags_of(body, bound, MOST_TAGS)
+}
+
+pub(super) fn tags_of(body: &[u8], bound: Bound, most: usize) -> Result<Vec<Tag>, XmlError> {
     let root = read(body, bound, 256)?.expect("Tagging")?;
     if root.children.iter().any(|child| child.name != "TagSet") {
         return Err(XmlError::Unexpected("Tagging"));
@@ -197,7 +201,7 @@ pub fn parse_tagging(body: &[u8], bound: Bound) -> Result<Vec<Tag>, XmlError> {
         }
         tags.push(Tag { key: key.to_owned(), value: value.to_owned() });
     }
-    if tags.len() > MOST_TAGS { Err(XmlError::Tags) } else { Ok(tags) }
+    if tags.len() > most { Err(XmlError::Tags) } else { Ok(tags) }
 }
 
 /// The body of RestoreObject: a copy of the object for a while, and nothing that would write it, or parts of it, elsewhere.
@@ -246,7 +250,7 @@ pub fn write_complete(request: &CompleteRequest) -> String {
     })
 }
 
-fn read(body: &[u8], bound: Bound, max_elements: usize) -> Result<Element<'_>, XmlError> {
+pub(super) fn read(body: &[u8], bound: Bound, max_elements: usize) -> Result<Element<'_>, XmlError> {
     if body.len() > bound.0 {
         return Err(XmlError::TooLong { limit: bound.0 });
     }
