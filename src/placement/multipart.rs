@@ -194,7 +194,7 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
         true => xml::parse_complete_result(&document)?,
         false => Outcome::Failed(ErrorDocument::default()),
     };
-    let Outcome::Done(result) = result else {
+    let Outcome::Done(mut result) = result else {
         // An error after a 200 is a server's error too: it may have taken effect.
         if !parts.status.is_success() && !is_unclear(parts.status) {
             gateway.catalogue.drop_intent(verdict.intent.id()).await?;
@@ -204,11 +204,15 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
     let head = forward::request(Method::HEAD, &bucket, Some(&key), "", HeaderMap::new(), Body::empty())?;
     let head = location.call(head).await.map_err(Failure::from)?;
     write.length = header_text(head.headers(), "content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    if result.etag.is_empty() {
+        result.etag = header_text(head.headers(), "etag").unwrap_or_default();
+    }
     // A part that was still being judged when this began has added its labels by now: its last bytes came after that.
     let mut verdict = verdict;
     labels::add_remembered(&gateway, upload_labels, &mut verdict.labels).await?;
     let version = versions::id_in(&parts.headers);
-    let recorded = write.record(verdict, Some(result.etag.clone()), version).await?;
+    let etag = Some(result.etag.clone()).filter(|etag| !etag.is_empty());
+    let recorded = write.record(verdict, etag, version).await?;
     let mut parts = parts;
     versions::show_written(&gateway, &write.call, &recorded.placement, &mut parts.headers)?;
     parts.headers.remove(http::header::CONTENT_LENGTH);

@@ -70,6 +70,7 @@ fn copy_document(root: &'static str, copy: &CopyAnswer) -> String {
 /// What completing an upload made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompleteAnswer {
+    /// Empty where the location did not know it yet, as Ceph does.
     pub etag: String,
     /// Checksums and whatever else the location said, as it wrote it; without its names for the object.
     pub rest: String,
@@ -79,7 +80,7 @@ pub struct CompleteAnswer {
 pub fn parse_complete_result(answer: &[u8]) -> Result<Outcome<CompleteAnswer>, AnswerError> {
     outcome(answer, "CompleteMultipartUploadResult", |root| {
         Ok(CompleteAnswer {
-            etag: required(root, "ETag")?,
+            etag: root.text_of("ETag").ok_or(XmlError::Missing("ETag"))?.to_owned(),
             rest: root.others(&["Location", "Bucket", "Key", "ETag"]),
         })
     })
@@ -315,6 +316,8 @@ mod tests {
         assert!(!xml.contains("physical"));
         let empty = parse_complete_result(b"<CompleteMultipartUploadResult/>");
         assert_eq!(empty, Err(AnswerError(XmlError::Missing("ETag"))));
+        let unknown = b"<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>";
+        assert!(matches!(parse_complete_result(unknown), Ok(Outcome::Done(done)) if done.etag.is_empty()));
     }
 
     #[test]
