@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::{forward, read_document, record, xml_response};
+use super::{forward, read_document, record, versioning, xml_response};
 use crate::body::Body;
-use crate::catalogue::Bucket;
+use crate::catalogue::{Bucket, Versioning};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
@@ -55,6 +55,7 @@ pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Res
         constraint,
         owner: call.app.id.to_string(),
         created_at: record::now_ms(),
+        versioning: Versioning::Never,
     };
     let handle = gateway.catalogue.bucket_handle(name.as_str());
     if let Some(existing) = gateway.catalogue.find_bucket(handle).await? {
@@ -64,6 +65,9 @@ pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Res
                 // Some servers say so of a bucket that is one's own, which it is wherever it has been before.
                 Err(failure) if failure.error.code == Code::BucketAlreadyExists => {}
                 other => other?,
+            }
+            if let Some(status) = versioning::status(existing.versioning) {
+                versioning::bring(&gateway, &call, status).await?;
             }
         }
         return Err(taken(&existing, &bucket));
@@ -196,12 +200,6 @@ fn declined(location: &Location, status: StatusCode) -> Failure {
 pub async fn location(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let bucket = existing(&gateway, &call).await?;
     Ok(xml_response(xml::location_constraint(bucket.constraint.as_deref())))
-}
-
-/// GetBucketVersioning: never enabled in this release, which an empty document says.
-pub async fn versioning(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
-    existing(&gateway, &call).await?;
-    Ok(xml_response(xml::versioning_configuration()))
 }
 
 /// GetBucketAcl: who may do what is for the gateway's apps and policies to say; to S3 a bucket is its creator's.

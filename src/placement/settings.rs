@@ -204,7 +204,7 @@ fn root(operation: Operation) -> &'static str {
 }
 
 /// The lock of one setting of one bucket: no object has a handle like it.
-fn turn(gateway: &Gateway, call: &Call) -> Result<ObjectHandle, Failure> {
+pub(super) fn turn(gateway: &Gateway, call: &Call) -> Result<ObjectHandle, Failure> {
     let name = format!("{}\n{}", call.bucket()?, call.target.query.for_location(&[]));
     Ok(gateway.catalogue.object_handle(&name, ""))
 }

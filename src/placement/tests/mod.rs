@@ -12,3 +12,4 @@ mod reads;
 mod residues;
 mod settings;
 mod uploads;
+mod versions;
