@@ -60,6 +60,7 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
     // Inside one location the location copies; the bytes do not pass through here.
     let conditions = Conditions::of_write(&call.parts.headers)?;
     let mut headers = forward::onward_headers(&call.parts);
+    conditions.keep_known(&mut headers);
     headers.insert("x-amz-copy-source", origin.source.to_header()?);
     check_source(&gateway, &call, &origin).await?;
     pin_source(&mut headers, &origin)?;

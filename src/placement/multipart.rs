@@ -148,6 +148,7 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
     let PinnedUpload { call, bucket, labels, upload, handle, .. } = upload;
     let conditions = Conditions::of_write(&call.parts.headers)?;
     let mut headers = forward::onward_headers(&call.parts);
+    conditions.keep_known(&mut headers);
     strip_framing(&mut headers, call.identity.payload, document.len() as u64);
     // It was about the document, which has been verified.
     headers.remove("x-amz-trailer");
