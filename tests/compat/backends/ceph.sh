@@ -95,3 +95,9 @@ rgw_user() {
     radosgw-admin -c "$CEPH_CONF" -n client.rgw user create --access-key "$key" --secret-key "$secret" --max-buckets 0 "$@" \
         >>"$WORK/ceph/made.log" 2>&1
 }
+
+# Each location is a tenant: bucket names are the tenant's own.
+rgw_location() {
+    rgw_user "KEY$1" "secret-of-$1" --tenant "$1" --uid gateway --display-name gateway
+    s3_location "$RGW" "KEY$1" "secret-of-$1" '{bucket}'
+}
