@@ -132,7 +132,10 @@ async fn create_at(location: &Location, call: &Call) -> Result<(), Failure> {
     }
     // Servers differ in which names they take, and no other try will make one do.
     if code == Code::InvalidBucketName.name() {
-        return refused(Code::InvalidBucketName, "A location of this gateway does not take this bucket name.");
+        return refused(
+            Code::InvalidBucketName,
+            "A location of this gateway does not take this bucket name.",
+        );
     }
     if code == Code::TooManyBuckets.name() {
         return refused(Code::TooManyBuckets, "A location of this gateway takes no more buckets.");

@@ -100,8 +100,8 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
     let origin = copy::find_source(&gateway, &call).await?;
     let copy::Origin { source, placement, facts } = &origin;
     let mut conditions = copy::source_conditions(&call.parts.headers);
-    if let Some(range) = call.parts.headers.get("x-amz-copy-source-range") {
-        conditions.insert(http::header::RANGE, range.clone());
+    if let Some(range) = copy::source_range(&call.parts.headers, placement.size)? {
+        conditions.insert(http::header::RANGE, range);
     }
     let request =
         forward::request(Method::GET, &source.bucket, Some(&source.key), "", conditions, Body::empty())?;
