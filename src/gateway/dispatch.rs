@@ -12,7 +12,9 @@ use super::Gateway;
 use super::call::Call;
 use super::failure::Failure;
 use crate::body::Body;
-use crate::placement::{amend, buckets, copy, delete, get, list, multipart, post, put, settings};
+use crate::placement::{
+    amend, buckets, copy, delete, get, list, list_versions, multipart, post, put, settings, versioning,
+};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::Operation;
 
@@ -86,8 +88,10 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         | Op::DeleteBucketOwnershipControls => Box::pin(settings::off_locations(gateway, call)),
         Op::GetBucketAcl => Box::pin(buckets::acl(gateway, call)),
         Op::PutBucketAcl => Box::pin(buckets::put_acl(gateway, call, body)),
-        Op::GetBucketVersioning => Box::pin(buckets::versioning(gateway, call)),
+        Op::GetBucketVersioning => Box::pin(versioning::get(gateway, call)),
+        Op::PutBucketVersioning => Box::pin(versioning::put(gateway, call, body)),
         Op::ListObjects | Op::ListObjectsV2 => Box::pin(list::objects(gateway, call)),
+        Op::ListObjectVersions => Box::pin(list_versions::list(gateway, call)),
         Op::ListMultipartUploads => Box::pin(list::uploads(gateway, call)),
         Op::DeleteObjects => Box::pin(delete::delete_objects(gateway, call, body)),
         Op::PutObject => Box::pin(put::put_object(gateway, call, body)),

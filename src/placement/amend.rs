@@ -11,7 +11,7 @@ use http::{HeaderMap, Response};
 use super::conditions::same_etag;
 use super::record::{self, answer_stored, refuse_place, set};
 use super::settle::{held, is_unclear, settle_key};
-use super::{buckets, forward, labels, read_document};
+use super::{buckets, forward, labels, read_document, versions};
 use crate::body::Body;
 use crate::catalogue::{Bucket, Intent, IntentKind, ObjectHandle, Placement, WriteRecord};
 use crate::gateway::Gateway;
@@ -54,7 +54,8 @@ pub async fn put_tagging(gateway: Arc<Gateway>, call: Call, body: Body) -> Resul
 
     // What else has been written under this key must be settled: these labels are for the bytes that the catalogue knows.
     let (gateway, call) = (&change.gateway, &change.call);
-    let held = held(gateway, &facts.id, call.bucket()?, call.key()?).await?;
+    let only = versions::only(placement);
+    let held = held(gateway, &facts.id, call.bucket()?, call.key()?, &only).await?;
     if !held.is_some_and(|held| same_etag(&held.etag, &placement.etag)) {
         let message =
             "The object was changed at its location, past the gateway. Upload it again with these tags.";
@@ -67,6 +68,7 @@ pub async fn put_tagging(gateway: Arc<Gateway>, call: Call, body: Body) -> Resul
     row.object = placement.object;
     row.etag.clone_from(&placement.etag);
     row.version.clone_from(&placement.version);
+    row.order = placement.order;
     let mut draft = record::draft(call, Event::Write, facts.country, &labels, record::permitted(&permit));
     draft.to.push(record::place(facts));
     draft.sealed.etag = Some(row.etag.clone());
@@ -84,7 +86,7 @@ pub async fn put_tagging(gateway: Arc<Gateway>, call: Call, body: Body) -> Resul
     let opening = gateway.live_intents.opening(*handle);
     let intent = gateway.live_intents.begin(gateway.catalogue.open_intent(intent).await?.id);
     drop(opening);
-    let request = change.request(document)?;
+    let request = change.request(&target, document)?;
     let response = match gateway.locations.storing(&permit)?.call(request).await {
         Ok(response) => response,
         Err(error @ LocationError::Lost { .. }) => return Err(error.into()),
@@ -108,6 +110,8 @@ pub async fn put_tagging(gateway: Arc<Gateway>, call: Call, body: Body) -> Resul
         draft,
     };
     let recorded = gateway.catalogue.record_write(write).await?;
+    let mut response = response;
+    versions::show(gateway, call.bucket()?, call.key()?, &recorded.placement, response.headers_mut())?;
     Ok(answer_stored(response, &recorded))
 }
 
@@ -158,17 +162,10 @@ impl Change {
         let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
         settle_key(gateway, handle).await?;
         let guard = gateway.key_locks.lock(handle).await;
-        let placement = gateway.catalogue.find(handle).await?;
-        let placement =
-            placement.ok_or_else(|| S3Error::new(Code::NoSuchKey, "The specified key does not exist."))?;
-        if let Some(id) = call.target.query.value("versionId")
-            && id != placement.version.as_deref().unwrap_or("null")
-        {
-            return Err(Failure::client(
-                Code::NoSuchVersion,
-                "This is not the object's current version, and the gateway knows no other.",
-            ));
-        }
+        let which = versions::named(gateway, call)?;
+        let Some(placement) = versions::find(gateway, handle, which.as_ref()).await? else {
+            return Err(versions::missing(gateway, call.bucket()?, call.key()?, which.as_ref()).await?);
+        };
         let facts = gateway.locations.facts(&placement.location)?;
         Ok((Target { handle, placement, facts }, guard))
     }
@@ -199,20 +196,27 @@ impl Change {
         document: Bytes,
     ) -> Result<Response<Body>, Failure> {
         let location = self.gateway.locations.housekeeping(&target.facts.id)?;
-        let mut response = location.call(self.request(document)?).await?;
+        let mut response = location.call(self.request(target, document)?).await?;
+        versions::show(
+            &self.gateway,
+            self.call.bucket()?,
+            self.call.key()?,
+            &target.placement,
+            response.headers_mut(),
+        )?;
         set(response.headers_mut(), "x-domicile-location", target.facts.id.as_str());
         set(response.headers_mut(), "x-domicile-labels", &labels.to_string());
         Ok(response)
     }
 
-    fn request(&self, document: Bytes) -> Result<http::Request<Body>, Failure> {
+    fn request(&self, target: &Target, document: Bytes) -> Result<http::Request<Body>, Failure> {
         let call = &self.call;
         let mut headers: HeaderMap = forward::onward_headers(&call.parts);
         strip_framing(&mut headers, call.identity.payload, document.len() as u64);
         // It was about the document, which has been verified.
         headers.remove("x-amz-trailer");
         let method = call.parts.method.clone();
-        let query = call.target.query.for_location(&[]);
+        let query = versions::query(call, &target.placement);
         let body = Body::full(document);
         Ok(forward::request(method, call.bucket()?, Some(call.key()?), &query, headers, body)?)
     }

@@ -13,6 +13,7 @@ pub mod intents;
 pub mod keylock;
 mod labels;
 pub mod list;
+pub mod list_versions;
 pub mod multipart;
 pub mod post;
 pub mod put;
@@ -20,9 +21,12 @@ mod record;
 pub mod residue;
 pub mod settings;
 pub mod settle;
+mod settle_versions;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod versioning;
+mod versions;
 mod window;
 
 use bytes::Bytes;

@@ -37,3 +37,4 @@ mod residency;
 mod signatures;
 mod sources;
 mod uploads;
+mod versions;

@@ -245,7 +245,7 @@ fn objects(
 }
 
 /// Runs several queries on one state of the index.
-fn snapshot<T>(connection: &Connection, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub fn snapshot<T>(connection: &Connection, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let transaction = connection.unchecked_transaction()?;
     let found = work();
     transaction.finish()?;
@@ -316,7 +316,7 @@ fn encoding_type(writer: &mut Writer, encoding: Encoding) {
     }
 }
 
-fn encoding(call: &Call) -> Result<Encoding, S3Error> {
+pub fn encoding(call: &Call) -> Result<Encoding, S3Error> {
     match call.query.text("encoding-type") {
         "" => Ok(Encoding::Plain),
         "url" => Ok(Encoding::Url),

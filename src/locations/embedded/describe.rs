@@ -4,10 +4,10 @@
 use http::{Response, header};
 
 use super::error::Failure;
-use super::objects::insert;
+use super::objects::{insert, insert_version};
 use super::request::Call;
 use super::rows::{self, Object};
-use super::{Inner, conditions, time};
+use super::{Inner, conditions, time, versioning};
 use crate::body::Body;
 use crate::names::ObjectKey;
 use crate::s3::error::{Code, S3Error};
@@ -23,7 +23,7 @@ pub async fn attributes(store: &Inner, call: Call, key: ObjectKey) -> Answer {
     store
         .read(move |connection| {
             let bucket = rows::bucket(connection, &call.bucket)?;
-            let object = rows::object(connection, bucket, &key)?;
+            let object = versioning::object(connection, bucket, &key, call.version)?;
             conditions::check_read(&call.headers, &object)?;
             let parts = match object.parts_count() {
                 Some(_) if wanted.parts => rows::parts(connection, object.version)?,
@@ -31,6 +31,7 @@ pub async fn attributes(store: &Inner, call: Call, key: ObjectKey) -> Answer {
             };
             let mut response = xml::response(wanted.document(&object, &parts));
             insert(response.headers_mut(), header::LAST_MODIFIED, &time::http_date(object.modified));
+            insert_version(response.headers_mut(), object.name.as_deref());
             Ok(response)
         })
         .await
@@ -51,7 +52,7 @@ async fn find(store: &Inner, call: Call, key: ObjectKey) -> Result<Object, Failu
     store
         .read(move |connection| {
             let bucket = rows::bucket(connection, &call.bucket)?;
-            rows::object(connection, bucket, &key)
+            versioning::object(connection, bucket, &key, call.version)
         })
         .await
 }

@@ -2,7 +2,7 @@
 //!
 //! For one machine: tests, single-node setups, a branch office. What it promises is what a local disk can: an
 //! acknowledged write survives `kill -9` and power loss, readers see an object whole or not at all, and a folder
-//! belongs to one process. It does not replicate, keeps one version of each object, and checks no signatures:
+//! belongs to one process. It does not replicate, and checks no signatures:
 //! only the gateway above can reach it. A broken disk loses data.
 //!
 //! The folder: `format` (its version), `lock`, `index.db` (SQLite: what exists), `blobs/xx/` (one immutable file for
@@ -24,6 +24,7 @@ mod digest;
 mod download;
 mod error;
 mod index;
+mod list_versions;
 mod objects;
 mod range;
 mod receive;
@@ -31,6 +32,7 @@ mod request;
 mod rows;
 mod time;
 mod uploads;
+mod versioning;
 mod walk;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -60,7 +62,9 @@ use crate::names::LocationId;
 use crate::random;
 use crate::s3::error::{Code, S3Error, Shape};
 
-const FORMAT: &str = "domicile-embedded-store 1";
+const FORMAT: &str = "domicile-embedded-store 2";
+/// Is upgraded when it is opened; a version that knows no other refuses the folder from then on.
+const FORMER_FORMAT: &str = "domicile-embedded-store 1";
 
 /// An embedded store. The folder stays locked until it, its services and all downloads from it are gone.
 #[derive(Clone)]
@@ -182,6 +186,9 @@ impl Inner {
             Operation::ListObjects => buckets::list(self, call).await,
             Operation::ListObjectsV2 => buckets::list_v2(self, call).await,
             Operation::ListMultipartUploads => buckets::list_uploads(self, call).await,
+            Operation::ListObjectVersions => list_versions::list(self, call).await,
+            Operation::GetBucketVersioning => versioning::get(self, call).await,
+            Operation::PutBucketVersioning => versioning::put(self, call, body).await,
             Operation::PutObject(key) => objects::put(self, call, key, body).await,
             Operation::CopyObject(key) => objects::copy(self, call, key).await,
             Operation::GetObject(key) => objects::get(self, call, key).await,
@@ -262,6 +269,9 @@ fn check_format(root: &Path) -> Result<(), EmbeddedError> {
     let path = root.join("format");
     match fs::read_to_string(&path) {
         Ok(found) if found.trim() == FORMAT => Ok(()),
+        Ok(found) if found.trim() == FORMER_FORMAT => {
+            write_format(root, &path).map_err(EmbeddedError::io("write the store's format"))
+        }
         Ok(found) => {
             let found = found.trim().chars().take(80).collect();
             Err(EmbeddedError::Format { found, known: FORMAT })

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Method};
 
+use super::versioning::Wanted;
 use crate::locations::PayloadHash;
 use crate::names::{BucketName, ObjectKey};
 use crate::s3::error::{Code, S3Error};
@@ -71,6 +72,9 @@ pub enum Operation {
     ListObjects,
     ListObjectsV2,
     ListMultipartUploads,
+    ListObjectVersions,
+    GetBucketVersioning,
+    PutBucketVersioning,
     PutObject(ObjectKey),
     CopyObject(ObjectKey),
     GetObject(ObjectKey),
@@ -98,6 +102,8 @@ pub struct UploadId(pub String);
 pub struct Call {
     pub operation: Operation,
     pub bucket: BucketName,
+    /// Which version the request is about.
+    pub version: Wanted,
     pub query: Query,
     pub headers: HeaderMap,
     /// Hex SHA-256 that the client signed for the payload.
@@ -111,14 +117,12 @@ impl Call {
         let bucket = bucket.ok_or(OpError::BucketName)?;
         let operation = operation(&parts.method, key, &query, &parts.headers)?;
         refuse_unsupported(&operation, &parts.headers)?;
-        if query.value("versionId").is_some_and(|version| version != "null") {
-            return Err(S3Error::new(Code::NoSuchVersion, "The specified version does not exist."));
-        }
+        let version = Wanted::parse(query.value("versionId"))?;
         let sha256 = match parts.extensions.get::<PayloadHash>() {
             Some(PayloadHash::Sha256(hash)) => Some(hash.to_string()),
             Some(PayloadHash::Unsigned) | None => None,
         };
-        Ok(Call { operation, bucket, query, headers: parts.headers, sha256 })
+        Ok(Call { operation, bucket, version, query, headers: parts.headers, sha256 })
     }
 
     /// A header's text. What is not ASCII counts as absent.
@@ -192,6 +196,9 @@ fn operation(
             }
             ("DELETE", [setting]) if no_setting(setting).is_some() => Ok(Operation::DeleteNoSetting),
             ("GET", ["uploads"]) => Ok(Operation::ListMultipartUploads),
+            ("GET", ["versions"]) => Ok(Operation::ListObjectVersions),
+            ("GET", ["versioning"]) => Ok(Operation::GetBucketVersioning),
+            ("PUT", ["versioning"]) => Ok(Operation::PutBucketVersioning),
             _ => Err(not_implemented()),
         };
     };

@@ -11,3 +11,4 @@ mod reads;
 mod residues;
 mod settings;
 mod uploads;
+mod versions;

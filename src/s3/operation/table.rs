@@ -230,13 +230,13 @@ operations! {
     HeadBucket Head Bucket [] Bucket Read "Answered from the catalogue";
     DeleteBucket Delete Bucket [] Bucket Delete "Only when no object is placed in it";
     GetBucketLocation Get Bucket [Q("location")] Bucket Read "Answered from the catalogue";
-    GetBucketVersioning Get Bucket [Q("versioning")] Bucket Read "Answered: never enabled. Tools ask before they list";
+    GetBucketVersioning Get Bucket [Q("versioning")] Bucket Read "Answered from the catalogue";
     ListObjects Get Bucket [] Spanning List "Merged from all locations, filtered by the catalogue";
     ListObjectsV2 Get Bucket [V("list-type", "2")] Spanning List "Merged from all locations, filtered by the catalogue";
     ListMultipartUploads Get Bucket [Q("uploads")] Spanning List "Merged from all locations; upload ids are translated";
     DeleteObjects Post Bucket [Q("delete")] Spanning Delete "Split by location";
-    ListObjectVersions Get Bucket [Q("versions")] NotImplemented List "Object versions are not placed yet";
-    PutBucketVersioning Put Bucket [Q("versioning")] NotImplemented Write "Object versions are not placed yet";
+    ListObjectVersions Get Bucket [Q("versions")] Spanning List "Merged from all locations, in the order of the catalogue; version ids are translated";
+    PutBucketVersioning Put Bucket [Q("versioning")] Bucket Write "Kept alike in all locations; refused by the name of one that cannot";
     PostObject Post Bucket [] Spanning Write "A form with a signed policy; its file is stored like a PutObject";
 
     // Objects.

@@ -262,11 +262,6 @@ pub fn private_acl(owner: &str) -> String {
     })
 }
 
-/// Writes the answer to GetBucketVersioning: versioning was never enabled.
-pub fn versioning_configuration() -> String {
-    document("VersioningConfiguration", |_| {})
-}
-
 fn outcome<T>(
     answer: &[u8],
     root_name: &'static str,
@@ -377,6 +372,5 @@ mod tests {
         for region in [None, Some("us-east-1")] {
             assert!(location_constraint(region).ends_with("2006-03-01/\"></LocationConstraint>"));
         }
-        assert!(versioning_configuration().ends_with("2006-03-01/\"></VersioningConfiguration>"));
     }
 }

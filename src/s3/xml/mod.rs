@@ -9,13 +9,14 @@ mod lists;
 mod requests;
 mod settings;
 mod tree;
+mod versions;
 mod writer;
 
 pub use answers::{
     BucketEntry, BucketList, CompleteAnswer, CopyAnswer, DeleteFailure, DeleteOutcome, Deleted,
     ErrorDocument, Outcome, complete_result, copy_part_result, copy_result, delete_result, initiate_result,
     list_buckets_result, location_constraint, parse_complete_result, parse_copy_result, parse_delete_result,
-    parse_error, parse_initiate_result, post_response, private_acl, versioning_configuration,
+    parse_error, parse_initiate_result, post_response, private_acl,
 };
 pub use lists::{
     UploadEntry, UploadsPage, UploadsRequest, list_result, parse_list, parse_uploads, rewrite_parts,
@@ -28,6 +29,10 @@ pub use requests::{
 };
 pub use settings::{
     bucket_tagging, check_root, cors_configuration, kept_cors, parse_bucket_tagging, parse_cors,
+};
+pub use versions::{
+    VersionElement, VersionEntry, VersioningStatus, VersionsPage, VersionsRequest, parse_versioning,
+    parse_versioning_answer, parse_versions, versioning_configuration, versions_result,
 };
 pub use writer::{Writer, document};
 
