@@ -7,6 +7,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::config::{self, Access, Secret};
 use crate::names::{AppId, BucketName};
+use crate::policy::ReaderEntity;
 use crate::s3::sigv4::{KeyStore, Session};
 
 /// All apps.
@@ -26,6 +27,8 @@ struct Key {
 pub struct AppGrant {
     pub id: AppId,
     pub access: Access,
+    /// Who reads with it.
+    pub entity: ReaderEntity,
     buckets: GlobSet,
 }
 
@@ -52,7 +55,7 @@ impl Apps {
                 buckets.add(Glob::new(pattern).map_err(|error| fail(pattern, error))?);
             }
             let buckets = buckets.build().map_err(|error| fail("", error))?;
-            let grant = AppGrant { id: app.id.clone(), access: app.access, buckets };
+            let grant = AppGrant { id: app.id.clone(), access: app.access, entity: app.entity, buckets };
             let grant = Arc::new(grant);
             all.by_id.insert(app.id.clone(), grant.clone());
             for own in &app.sessions {

@@ -8,6 +8,7 @@ use http::Request;
 use super::Gateway;
 use super::call::Verified;
 use super::failure::Failure;
+use super::form;
 use super::stage::Stage;
 use crate::body::Body;
 use crate::s3::sigv4::VerifyContext;
@@ -34,6 +35,9 @@ impl Stage<Request<Body>> for Authenticate {
             regions: &gateway.regions,
             keys: &gateway.apps,
         };
+        if form::is_form(&parts) {
+            return form::open(gateway, &context, parts, body).await;
+        }
         let identity = gateway.verifier.verify(&parts, &context)?;
         Ok(Verified { identity, inner: Request::from_parts(parts, body) })
     }

@@ -13,7 +13,7 @@ use super::call::Call;
 use super::failure::Failure;
 use crate::body::Body;
 use crate::placement::{
-    amend, buckets, copy, delete, get, list, list_versions, multipart, put, settings, versioning,
+    amend, buckets, copy, delete, get, list, list_versions, multipart, post, put, settings, versioning,
 };
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::Operation;
@@ -95,6 +95,7 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         Op::ListMultipartUploads => Box::pin(list::uploads(gateway, call)),
         Op::DeleteObjects => Box::pin(delete::delete_objects(gateway, call, body)),
         Op::PutObject => Box::pin(put::put_object(gateway, call, body)),
+        Op::PostObject => Box::pin(post::post_object(gateway, call, body)),
         Op::GetObject
         | Op::HeadObject
         | Op::GetObjectAttributes

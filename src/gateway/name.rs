@@ -12,7 +12,8 @@ use super::stage::Stage;
 use super::trace::OperationName;
 use crate::body::Body;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::operation::{self, ParsedQuery};
+use crate::s3::operation::{self, Operation, ParsedQuery};
+use crate::s3::sigv4::Scheme;
 
 pub struct NameOperation {
     gateway: Arc<Gateway>,
@@ -31,7 +32,12 @@ impl Stage<Verified<Request<Body>>> for NameOperation {
         let Verified { identity, inner } = request;
         let (parts, body) = inner.into_parts();
         let target = operation::parse(&parts.method, &parts.uri, &parts.headers, &self.gateway.hosts)?;
+        // A policy signs an upload to a bucket, and nothing else.
+        if identity.scheme == Scheme::Form && target.operation != Operation::PostObject {
+            return Err(Failure::client(Code::MethodNotAllowed, "A form can only be posted to a bucket."));
+        }
         refuse_repeated(&parts.headers)?;
+        refuse_lookalikes(&parts.headers)?;
         refuse_past_policies(&parts.headers, &target.query)?;
         if let Some(name) = parts.extensions.get::<OperationName>() {
             name.set(target.operation.name());
@@ -54,6 +60,27 @@ fn refuse_repeated(headers: &HeaderMap) -> Result<(), S3Error> {
         Some(_) => {
             Err(S3Error::new(Code::InvalidArgument, "A header that may come once was sent more than once."))
         }
+    }
+}
+
+/// Some servers, Ceph's among them, read `-` and `_` in names of headers alike. What would be a header of S3 or the
+/// message's framing to them, and nothing to us, is refused; other names with `_` do not travel. In the names of metadata
+/// `_` is the app's own.
+fn refuse_lookalikes(headers: &HeaderMap) -> Result<(), S3Error> {
+    let is_lookalike = |name: &HeaderName| {
+        let name = name.as_str();
+        if !name.contains('_') || name.starts_with("x-amz-meta-") {
+            return false;
+        }
+        let dashed = name.replace('_', "-");
+        dashed.starts_with("x-amz-") || matches!(&*dashed, "content-length" | "transfer-encoding")
+    };
+    match headers.keys().any(is_lookalike) {
+        false => Ok(()),
+        true => Err(S3Error::new(
+            Code::InvalidArgument,
+            "A header's name has `_` where a header of S3 or of HTTP has `-`; some servers take it for that header.",
+        )),
     }
 }
 
@@ -110,6 +137,17 @@ mod tests {
         }
         for name in ["x-amz-meta-a", "x-amz-object-attributes", "accept"] {
             assert_eq!(refused(&headers(&[(name, "a"), (name, "b")]), ""), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_one_of_s3_with_other_dashes_is_refused() {
+        let refused = |name: &'static str| refuse_lookalikes(&headers(&[(name, "a")])).is_err();
+        for name in ["x_amz_copy_source", "x-amz-copy_source", "x-amz_meta-a", "content_length"] {
+            assert!(refused(name), "{name}");
+        }
+        for name in ["x-amz-meta-my_key", "x-amz-copy-source", "my_own"] {
+            assert!(!refused(name), "{name}");
         }
     }
 

@@ -76,6 +76,7 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
     // Inside one location the location copies; the bytes do not pass through here.
     let conditions = Conditions::of_write(&call.parts.headers)?;
     let mut headers = forward::onward_headers(&call.parts);
+    conditions.keep_known(&mut headers);
     check_source(&gateway, &call, &origin).await?;
     pin_source(&mut headers, &origin)?;
     let home = gateway.home_country(bucket.home.as_ref());
@@ -341,6 +342,30 @@ pub(super) fn source_headers(headers: &HeaderMap) -> HeaderMap {
     reading
 }
 
+/// The part of a source of `size` bytes that is to be copied: `bytes=first-last`, both given and within the object (S3 API
+/// reference, UploadPartCopy). In a plain `Range` anything else would quietly mean the whole object, or less than was asked.
+pub(super) fn source_range(headers: &HeaderMap, size: u64) -> Result<Option<HeaderValue>, S3Error> {
+    let Some(value) = headers.get("x-amz-copy-source-range") else { return Ok(None) };
+    let number = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => digits.parse::<u64>().ok(),
+        false => None,
+    };
+    let text = value.to_str().unwrap_or_default();
+    let ends = text.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+    let ends = ends.and_then(|(first, last)| Some((number(first)?, number(last)?)));
+    match ends {
+        None => Err(S3Error::new(
+            Code::InvalidArgument,
+            "x-amz-copy-source-range must be bytes=first-last, both zero-based offsets of the source.",
+        )),
+        Some((first, last)) if first > last || last >= size => Err(S3Error::new(
+            Code::InvalidRange,
+            format!("The range is not within the copy source, which has {size} bytes."),
+        )),
+        Some(_) => Ok(Some(value.clone())),
+    }
+}
+
 /// The headers of a copy that are about the new object alone.
 pub(super) fn without_source(mut headers: HeaderMap) -> HeaderMap {
     let about_source = |name: &HeaderName| {
@@ -418,4 +443,35 @@ async fn destination_headers(
         }
     }
     Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_a_source_is_within_it_or_refused() {
+        let range = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-copy-source-range", HeaderValue::from_static(text));
+            source_range(&headers, 5).map(|range| range.is_some()).map_err(|error| error.code)
+        };
+        assert_eq!(source_range(&HeaderMap::new(), 5).map(|range| range.is_none()).ok(), Some(true));
+        assert_eq!(range("bytes=0-4"), Ok(true));
+        assert_eq!(range("bytes=2-2"), Ok(true));
+        for beyond in ["bytes=0-5", "bytes=5-6", "bytes=3-2", "bytes=0-21"] {
+            assert_eq!(range(beyond), Err(Code::InvalidRange), "{beyond}");
+        }
+        for unclear in [
+            "0-2",
+            "bytes=0",
+            "bytes=hello-world",
+            "bytes=0-bar",
+            "bytes=hello-",
+            "bytes=0-2,3-5",
+            "bytes=-2",
+        ] {
+            assert_eq!(range(unclear), Err(Code::InvalidArgument), "{unclear}");
+        }
+    }
 }

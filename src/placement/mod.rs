@@ -15,6 +15,7 @@ mod labels;
 pub mod list;
 pub mod list_versions;
 pub mod multipart;
+pub mod post;
 pub mod put;
 mod record;
 pub mod residue;

@@ -100,8 +100,8 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
     let origin = copy::find_source(&gateway, &call).await?;
     let copy::Origin { source, placement, facts } = &origin;
     let mut conditions = copy::source_headers(&call.parts.headers);
-    if let Some(range) = call.parts.headers.get("x-amz-copy-source-range") {
-        conditions.insert(http::header::RANGE, range.clone());
+    if let Some(range) = copy::source_range(&call.parts.headers, placement.size)? {
+        conditions.insert(http::header::RANGE, range);
     }
     let only = versions::only(placement);
     let request =
@@ -151,6 +151,7 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
     let PinnedUpload { call, bucket, labels, upload, handle, .. } = upload;
     let conditions = Conditions::of_write(&call.parts.headers)?;
     let mut headers = forward::onward_headers(&call.parts);
+    conditions.keep_known(&mut headers);
     strip_framing(&mut headers, call.identity.payload, document.len() as u64);
     // It was about the document, which has been verified.
     headers.remove("x-amz-trailer");

@@ -112,6 +112,7 @@ pub(super) async fn store(
     }
     let permit = choose(gateway, &decision, write.bucket.home.as_ref())?;
     let location = gateway.locations.storing(&permit)?;
+    conditions.keep_known(&mut headers);
     if conditions != Conditions::None {
         let previous = gateway.catalogue.find(handle).await?;
         conditions.check(previous.as_ref())?;

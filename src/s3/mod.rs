@@ -3,6 +3,7 @@ pub mod checksum;
 pub mod chunked;
 pub mod cors;
 pub mod error;
+pub mod form;
 pub mod listing;
 pub mod operation;
 pub mod payload;

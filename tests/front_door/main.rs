@@ -28,6 +28,7 @@ mod bodies;
 mod buckets;
 mod commands;
 mod copies;
+mod forms;
 mod lists;
 mod moves;
 mod objects;

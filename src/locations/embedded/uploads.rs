@@ -23,7 +23,7 @@ use crate::s3::checksum::Algorithm;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::listing::Encoding;
 use crate::s3::operation::encode_path;
-use crate::s3::xml::{self, Bound};
+use crate::s3::xml::{self, Bound, XmlError};
 
 pub const MAX_PARTS: usize = 10_000;
 /// 10,000 parts with a SHA-256 each.
@@ -107,6 +107,9 @@ pub async fn complete(store: &Inner, call: Call, key: ObjectKey, upload: UploadI
     let asserted = Asserted::from_headers(&document_headers, call.sha256.as_deref())?;
     let document = collect_document(body, MAX_COMPLETE_BYTES, &asserted).await?;
     let wanted = xml::parse_complete(&document, Bound(MAX_COMPLETE_BYTES))?.parts;
+    if !wanted.is_sorted_by(|one, next| one.number < next.number) {
+        return Err(XmlError::PartOrder.into());
+    }
     let claims = Claims::from_headers(&call)?;
     let place = Place { bucket: call.bucket, key, upload };
     let location = place.location();

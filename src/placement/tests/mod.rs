@@ -6,6 +6,7 @@ mod amends;
 mod buckets;
 mod copies;
 mod deletes;
+mod documents;
 mod open_writes;
 mod reads;
 mod residues;

@@ -83,6 +83,8 @@ pub enum OpError {
     BucketName,
     #[error("the object key is longer than 1024 bytes of UTF-8")]
     KeyTooLong,
+    #[error("the relative elements (`..`) of the object key lead out of its bucket")]
+    KeyLeadsOut,
     #[error("a query parameter that S3 defines appears twice")]
     DuplicateParameter,
     #[error("the query parameters and headers do not name one operation")]
@@ -106,7 +108,7 @@ pub enum OpError {
 impl From<OpError> for S3Error {
     fn from(error: OpError) -> Self {
         let code = match error {
-            OpError::InvalidUri => Code::InvalidURI,
+            OpError::InvalidUri | OpError::KeyLeadsOut => Code::InvalidURI,
             OpError::Host => Code::InvalidRequest,
             OpError::BucketName => Code::InvalidBucketName,
             OpError::KeyTooLong => Code::KeyTooLongError,

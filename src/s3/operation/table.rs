@@ -237,7 +237,7 @@ operations! {
     DeleteObjects Post Bucket [Q("delete")] Spanning Delete "Split by location";
     ListObjectVersions Get Bucket [Q("versions")] Spanning List "Merged from all locations, in the order of the catalogue; version ids are translated";
     PutBucketVersioning Put Bucket [Q("versioning")] Bucket Write "Kept alike in all locations; refused by the name of one that cannot";
-    PostObject Post Bucket [] NotImplemented Write "Browser forms carry the key inside the body; use a presigned PUT";
+    PostObject Post Bucket [] Spanning Write "A form with a signed policy; its file is stored like a PutObject";
 
     // Objects.
     PutObject Put Object [] Single Write "Labelled, decided, placed, recorded";

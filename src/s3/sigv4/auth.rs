@@ -121,7 +121,7 @@ impl<'a> Claim<'a> {
 /// The token of a session with a directory bucket, of which there are none here.
 const EXPRESS_TOKEN: &str = "x-amz-s3session-token";
 
-fn check_algorithm(algorithm: &str) -> Result<(), SigError> {
+pub(super) fn check_algorithm(algorithm: &str) -> Result<(), SigError> {
     match algorithm {
         "AWS4-HMAC-SHA256" => Ok(()),
         "AWS4-ECDSA-P256-SHA256" => Err(SigError::SigV4a),

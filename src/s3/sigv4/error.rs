@@ -22,6 +22,7 @@ pub enum SigError {
     #[error("the {} malformed: {flaw}", match .scheme {
         Scheme::Header => "authorization header is",
         Scheme::Presigned => "authorization query parameters are",
+        Scheme::Form => "authorization fields of the form are",
     })]
     Malformed { scheme: Scheme, flaw: Flaw },
     #[error("the header `{0}` may come only once")]
@@ -110,7 +111,9 @@ impl From<SigError> for S3Error {
             SigError::SigV4a => Code::NotImplemented,
             SigError::Malformed { scheme: Scheme::Header, .. } => Code::AuthorizationHeaderMalformed,
             SigError::Malformed { scheme: Scheme::Presigned, .. } => Code::AuthorizationQueryParametersError,
-            SigError::TwoMechanisms | SigError::BadPayloadHash => Code::InvalidArgument,
+            SigError::Malformed { scheme: Scheme::Form, .. }
+            | SigError::TwoMechanisms
+            | SigError::BadPayloadHash => Code::InvalidArgument,
             SigError::RepeatedHeader(_)
             | SigError::MissingHost
             | SigError::ConflictingHosts

@@ -234,6 +234,16 @@ pub fn location_constraint(region: Option<&str>) -> String {
     document("LocationConstraint", |writer| writer.characters(region))
 }
 
+/// Writes the answer to an upload by form that asked for one.
+pub fn post_response(location: &str, bucket: &BucketName, key: &ObjectKey, etag: &str) -> String {
+    document("PostResponse", |writer| {
+        writer.text("Location", location);
+        writer.text("Bucket", bucket.as_str());
+        writer.text("Key", key.as_str());
+        writer.text("ETag", etag);
+    })
+}
+
 /// Writes an AccessControlPolicy that gives its owner all, and nobody else anything.
 pub fn private_acl(owner: &str) -> String {
     let person = |writer: &mut Writer| {

@@ -16,7 +16,7 @@ pub use answers::{
     BucketEntry, BucketList, CompleteAnswer, CopyAnswer, DeleteFailure, DeleteOutcome, Deleted,
     ErrorDocument, Outcome, complete_result, copy_part_result, copy_result, delete_result, initiate_result,
     list_buckets_result, location_constraint, parse_complete_result, parse_copy_result, parse_delete_result,
-    parse_error, parse_initiate_result, private_acl,
+    parse_error, parse_initiate_result, post_response, private_acl,
 };
 pub use lists::{
     UploadEntry, UploadsPage, UploadsRequest, list_result, parse_list, parse_uploads, rewrite_parts,
@@ -82,6 +82,8 @@ pub enum XmlError {
     Count { what: &'static str, limit: usize },
     #[error("an object key is longer than 1024 bytes of UTF-8")]
     KeyTooLong,
+    #[error("the relative elements (`..`) of an object key lead out of its bucket")]
+    KeyLeadsOut,
     #[error("parts must be listed in ascending order of PartNumber")]
     PartOrder,
     #[error(
@@ -97,6 +99,7 @@ impl From<XmlError> for S3Error {
         let code = match error {
             XmlError::TooLong { .. } => Code::MaxMessageLengthExceeded,
             XmlError::KeyTooLong => Code::KeyTooLongError,
+            XmlError::KeyLeadsOut => Code::InvalidURI,
             XmlError::PartOrder => Code::InvalidPartOrder,
             XmlError::Tags => Code::InvalidTag,
             XmlError::Unsupported { .. } => Code::NotImplemented,
@@ -115,6 +118,12 @@ impl From<AnswerError> for S3Error {
     fn from(error: AnswerError) -> Self {
         S3Error::new(Code::ServiceUnavailable, error.to_string())
     }
+}
+
+/// How many documents this thread has read.
+#[cfg(test)]
+pub(crate) fn documents_read() -> usize {
+    tree::READ.get()
 }
 
 #[cfg(test)]

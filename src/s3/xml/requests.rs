@@ -46,7 +46,7 @@ impl std::fmt::Debug for DeleteEntry {
 /// The body of CompleteMultipartUpload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompleteRequest {
-    /// In ascending order, each number once.
+    /// In ascending order.
     pub parts: Vec<CompletedPart>,
 }
 
@@ -110,9 +110,13 @@ pub fn parse_delete(body: &[u8], bound: Bound) -> Result<DeleteRequest, XmlError
 fn delete_entry(object: &Element<'_>) -> Result<DeleteEntry, XmlError> {
     let fields = Fields::of(object, "Object", &["Key", "VersionId", "ETag", "LastModifiedTime", "Size"])?;
     let key = fields.text("Key").filter(|key| !key.is_empty()).ok_or(XmlError::Missing("Key"))?;
+    let key: ObjectKey = key.parse().map_err(|_| XmlError::KeyTooLong)?;
+    if key.leads_out_of_its_bucket() {
+        return Err(XmlError::KeyLeadsOut);
+    }
     let owned = |name: &str| fields.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
     Ok(DeleteEntry {
-        key: key.parse().map_err(|_| XmlError::KeyTooLong)?,
+        key,
         version: owned("VersionId"),
         etag: owned("ETag"),
         last_modified: owned("LastModifiedTime"),
@@ -120,7 +124,8 @@ fn delete_entry(object: &Element<'_>) -> Result<DeleteEntry, XmlError> {
     })
 }
 
-/// Reads the body of CompleteMultipartUpload: 1 to 10,000 parts in ascending order.
+/// Reads the body of CompleteMultipartUpload: 1 to 10,000 parts in ascending order. Whether a part may be named twice
+/// is left to the location: some take the last one.
 pub fn parse_complete(body: &[u8], bound: Bound) -> Result<CompleteRequest, XmlError> {
     let root = read(body, bound, 10 * MAX_PARTS)?.expect("CompleteMultipartUpload")?;
     let mut parts: Vec<CompletedPart> = Vec::new();
@@ -129,13 +134,12 @@ pub fn parse_complete(body: &[u8], bound: Bound) -> Result<CompleteRequest, XmlE
             return Err(XmlError::Unexpected("CompleteMultipartUpload"));
         }
         let part = completed_part(child)?;
-        if parts.last().is_some_and(|last| last.number >= part.number) {
+        if parts.last().is_some_and(|last| last.number > part.number) {
             return Err(XmlError::PartOrder);
         }
         parts.push(part);
     }
-    // Ascending numbers of 1 to 10,000 are 10,000 at most.
-    if parts.is_empty() {
+    if parts.is_empty() || parts.len() > MAX_PARTS {
         return Err(XmlError::Count { what: "Part", limit: MAX_PARTS });
     }
     Ok(CompleteRequest { parts })
@@ -358,6 +362,7 @@ mod tests {
         assert_eq!(delete("<Object><Key>a</Key><IfOlder/></Object>"), Err(XmlError::Unexpected("Object")));
         assert_eq!(delete("<Object><Key><b/></Key></Object>"), Err(XmlError::Value("Key")));
         assert_eq!(delete("<Quiet>perhaps</Quiet>"), Err(XmlError::Value("Quiet")));
+        assert_eq!(delete("<Object><Key>../b/k</Key></Object>"), Err(XmlError::KeyLeadsOut));
         let long = format!("<Object><Key>{}</Key></Object>", "k".repeat(1025));
         assert_eq!(delete(&long), Err(XmlError::KeyTooLong));
         assert_eq!(parse_delete(&[b' '; 100], Bound(99)), Err(XmlError::TooLong { limit: 99 }));
@@ -380,7 +385,7 @@ mod tests {
         let part = |number: &str| format!("<Part><PartNumber>{number}</PartNumber><ETag>e</ETag></Part>");
         assert_eq!(complete(""), Err(XmlError::Count { what: "Part", limit: 10_000 }));
         assert_eq!(complete(&(part("2") + &part("1"))), Err(XmlError::PartOrder));
-        assert_eq!(complete(&(part("2") + &part("2"))), Err(XmlError::PartOrder));
+        assert_eq!(complete(&(part("2") + &part("2"))).map(|request| request.parts.len()), Ok(2));
         for number in ["0", "10001", "65537", "-1", "x", ""] {
             assert_eq!(complete(&part(number)), Err(XmlError::Value("PartNumber")), "{number}");
         }
