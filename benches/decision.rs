@@ -12,7 +12,7 @@ use domicile::label::ClassSet;
 use domicile::label::class::DataClass;
 use domicile::locations::LocationFacts;
 use domicile::names::{AppId, BucketName, Country, CountrySet, LocationId};
-use domicile::policy::{Action, Engine, PackSource, Question};
+use domicile::policy::{Action, Engine, PackSource, Question, Setting};
 
 const COUNTRIES: [&str; 16] =
     ["CN", "DE", "US", "IN", "RU", "FR", "JP", "BR", "GB", "SG", "KR", "CA", "AU", "CH", "ZA", "MX"];
@@ -86,10 +86,16 @@ impl World {
                 provider: "bench".to_owned(),
                 provider_country: country(code),
                 certifications: Default::default(),
+                zones: Default::default(),
             })
         });
-        Engine::load(PackSource::embedded(), facts.collect(), &Operator::default(), &[])
-            .expect("the shipped packs load")
+        let setting = Setting {
+            locations: facts.collect(),
+            operator: Operator::default(),
+            mechanisms: Vec::new(),
+            facts: Vec::new(),
+        };
+        Engine::load(&PackSource::embedded(), setting).expect("the shipped packs load")
     }
 
     /// A write without a reader, a read with one.
@@ -105,6 +111,8 @@ impl World {
             origin: None,
             held_in: reader.map_or(CountrySet::EMPTY, |_| [country("DE")].into_iter().collect()),
             reader: reader.map(country),
+            reader_entity: Default::default(),
+            copies: Default::default(),
         }
     }
 

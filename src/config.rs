@@ -14,6 +14,7 @@ use serde::Deserialize;
 
 use crate::label::class::DataClass;
 use crate::names::{AppId, Country, LocationId};
+use crate::policy::ReaderEntity;
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Config {
     pub apps: Vec<App>,
     #[serde(default, rename = "mechanism")]
     pub mechanisms: Vec<Mechanism>,
+    /// What is known of the objects of buckets beside their labels; the first that matches counts.
+    #[serde(default)]
+    pub facts: Vec<Facts>,
     #[serde(default)]
     pub label: Label,
     #[serde(default)]
@@ -136,6 +140,9 @@ pub struct Node {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Operator {
     pub country: Option<Country>,
+    /// What a law speaks of: `bank`, `telecom`, `health_provider`, ...
+    pub tags: Vec<String>,
+    /// One more tag: the line of business.
     pub sector: Option<String>,
     /// Notified as an operator of critical information infrastructure (CN CSL art. 33, CII Regulations 2021).
     pub ciio: bool,
@@ -143,6 +150,40 @@ pub struct Operator {
     pub public_body: bool,
     /// Processes personal information of at least as many people as the CAC has set (CN PIPL art. 40).
     pub pi_volume_processor: bool,
+    pub counts: Counts,
+}
+
+/// Numbers that laws set thresholds on. One that is not stated counts as the highest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Counts {
+    /// People whose personal data goes abroad in the period that a law counts (CN CBDF art. 7: since 1 January).
+    pub people: Option<u64>,
+    /// The same for sensitive data.
+    pub sensitive_people: Option<u64>,
+    /// US persons in the trailing twelve months (28 CFR 202.205).
+    pub us_persons: Option<u64>,
+    /// People whom the object itself is about, where that is known: as many, if it is sensitive.
+    #[serde(skip)]
+    pub in_object: Option<u64>,
+    /// Accesses a day from the country of the law (TR Law 5651, additional art. 4).
+    pub daily_accesses: Option<u64>,
+}
+
+/// What is known of objects beside their labels.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
+pub struct Facts {
+    /// Glob of bucket names; absent: every bucket.
+    pub bucket: Option<String>,
+    /// Where the data was collected or generated; absent: in its subjects' countries.
+    pub collected_in: Vec<Country>,
+    /// Where the service is offered; absent: in its subjects' countries.
+    pub service_in: Vec<Country>,
+    /// Where the keys are held that can decrypt it.
+    pub key_countries: Vec<Country>,
+    /// Words of the policy schema, for example `legal_basis=contract`.
+    pub attrs: Vec<String>,
 }
 
 /// One place where bytes can rest.
@@ -158,6 +199,9 @@ pub struct Location {
     pub provider_country: Option<Country>,
     #[serde(default)]
     pub certifications: BTreeSet<String>,
+    /// Parts of the country with a law of their own that it is in, for example `CA-QC`.
+    #[serde(default)]
+    pub zones: BTreeSet<String>,
     #[serde(flatten)]
     pub store: Store,
 }
@@ -216,6 +260,9 @@ pub struct App {
     pub buckets: Vec<String>,
     #[serde(default)]
     pub access: Access,
+    /// Who reads with these credentials; laws tell a company's own staff abroad from others.
+    #[serde(default)]
+    pub entity: ReaderEntity,
 }
 
 impl App {

@@ -24,6 +24,7 @@ pub fn config(data: &Path) -> Result<Config, CommandError> {
             secret_access_key: secret,
             buckets: vec!["*".to_owned()],
             access: crate::config::Access::ReadWrite,
+            entity: Default::default(),
         });
     }
     Ok(config)

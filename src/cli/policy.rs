@@ -12,7 +12,7 @@ use crate::gateway::start;
 use crate::label::{ClassSet, Coverage, DataClass};
 use crate::names::{Country, CountrySet, LocationId};
 use crate::policy::explain::{ExplainRequest, explain};
-use crate::policy::{Action, PackSource, cases, check};
+use crate::policy::{Action, PackSource, cases, check, table};
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
@@ -20,6 +20,8 @@ pub enum PolicyCommand {
     Check(Packs),
     /// Run the cases of all packs. Exit code 1 when one fails
     Test(Packs),
+    /// Decide scenarios of a table, one line of JSON each. Exit code 1 when a line is wrong or not as expected
+    Decide(Decide),
     /// Say why data may or may not rest in, or be read from, a place, and what would help
     Explain(Explain),
 }
@@ -32,6 +34,19 @@ pub struct Packs {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Decide {
+    /// The table: one scenario a line; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    jsonl: PathBuf,
+    /// Folder of policy packs; those shipped with this version when absent
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    /// The day of scenarios that name none, for example 2027-06-01; the packs' own day when absent
+    #[arg(long, value_name = "DATE")]
+    as_of: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -115,6 +130,7 @@ impl PolicyCommand {
                 packs.print(&report)?;
                 Ok(code(report.passed()))
             }
+            PolicyCommand::Decide(decide) => decide.run(),
             PolicyCommand::Explain(explain) => explain.run(),
         }
     }
@@ -131,6 +147,27 @@ impl Packs {
             Format::Json => print_json(report)?,
         }
         Ok(())
+    }
+}
+
+impl Decide {
+    fn run(self) -> Result<ExitCode, CommandError> {
+        let source = self.policies.map_or_else(PackSource::embedded, PackSource::directory);
+        let input: Box<dyn std::io::BufRead> = match self.jsonl.to_str() {
+            Some("-") => Box::new(std::io::stdin().lock()),
+            _ => Box::new(std::io::BufReader::new(
+                std::fs::File::open(&self.jsonl)
+                    .map_err(|error| format!("cannot read {}: {error}", self.jsonl.display()))?,
+            )),
+        };
+        let good = table::decide(
+            &source,
+            self.as_of.as_deref(),
+            input,
+            &mut std::io::stdout().lock(),
+            &mut std::io::stderr(),
+        )?;
+        Ok(code(good))
     }
 }
 

@@ -7,6 +7,7 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use crate::config::{self, Access, Secret};
 use crate::names::{AppId, BucketName};
+use crate::policy::ReaderEntity;
 
 /// All apps.
 pub struct Apps {
@@ -19,6 +20,8 @@ pub struct AppGrant {
     pub id: AppId,
     pub secret: Secret,
     pub access: Access,
+    /// Who reads with it.
+    pub entity: ReaderEntity,
     buckets: GlobSet,
 }
 
@@ -49,6 +52,7 @@ impl Apps {
                 id: app.id.clone(),
                 secret: app.secret_access_key.clone(),
                 access: app.access,
+                entity: app.entity,
                 buckets,
             };
             let grant = Arc::new(grant);

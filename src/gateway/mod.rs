@@ -30,7 +30,7 @@ use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::geo::Geo;
 use crate::label::sources::Labeller;
-use crate::locations::registry::{self, Locations};
+use crate::locations::registry::Locations;
 use crate::log::tiles::{LogState, Status};
 use crate::log::{EntryDraft, Event};
 use crate::names::{Country, LocationId};
@@ -138,10 +138,8 @@ impl Gateway {
 
     /// Reads the policies anew, all or nothing, and logs which set is in force now.
     pub async fn reload_policies(&self) -> Result<PolicyHash, BoxError> {
-        let config = &self.config;
-        let locations = config.locations.iter().map(registry::facts).collect();
-        let source = PackSource::from(&config.policy);
-        let hash = self.engine.reload(source, locations, &config.operator, &config.mechanisms)?;
+        let source = PackSource::from(&self.config.policy);
+        let hash = self.engine.reload(&source, start::setting(&self.config))?;
         self.record_policy(&hash).await?;
         Ok(hash)
     }

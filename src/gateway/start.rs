@@ -19,7 +19,7 @@ use crate::label::sources::Labeller;
 use crate::locations::registry::{self, Locations, OpenError};
 use crate::log::tiles::{Publisher, PublisherHandle};
 use crate::placement::{residue, settle};
-use crate::policy::{Engine, PackSource};
+use crate::policy::{Engine, PackSource, Setting};
 use crate::s3::operation::VirtualHosts;
 use crate::s3::sigv4::Verifier;
 use crate::s3::token::Tokens;
@@ -129,8 +129,17 @@ pub fn check(config: &Config) -> Result<(), BoxError> {
 
 /// The engine over the configured packs and locations.
 pub fn engine(config: &Config) -> Result<Engine, BoxError> {
-    let locations = config.locations.iter().map(registry::facts).collect();
-    Ok(Engine::load(PackSource::from(&config.policy), locations, &config.operator, &config.mechanisms)?)
+    Ok(Engine::load(&PackSource::from(&config.policy), setting(config))?)
+}
+
+/// What policies are told of this operator.
+pub fn setting(config: &Config) -> Setting {
+    Setting {
+        locations: config.locations.iter().map(registry::facts).collect(),
+        operator: config.operator.clone(),
+        mechanisms: config.mechanisms.clone(),
+        facts: config.facts.clone(),
+    }
 }
 
 /// Where the placement log is published.

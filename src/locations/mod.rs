@@ -26,6 +26,8 @@ pub struct LocationFacts {
     /// Whose law the provider answers to.
     pub provider_country: Country,
     pub certifications: BTreeSet<String>,
+    /// Parts of the country with a law of their own.
+    pub zones: BTreeSet<String>,
 }
 
 /// The service behind a location. Cheap to clone; one clone a request.

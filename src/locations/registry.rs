@@ -149,6 +149,7 @@ pub fn facts(config: &config::Location) -> Arc<LocationFacts> {
         provider: config.provider.clone(),
         provider_country: config.provider_country.unwrap_or(config.country),
         certifications: config.certifications.clone(),
+        zones: config.zones.clone(),
     })
 }
 

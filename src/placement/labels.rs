@@ -11,7 +11,7 @@ use crate::label::sources::Facts;
 use crate::label::{Coverage, Evidence, Label, Labels, Source};
 use crate::locations::PayloadHash;
 use crate::names::{Country, CountrySet};
-use crate::policy::{Action, Decision, Question};
+use crate::policy::{Action, Copies, Decision, Question, ReaderEntity};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::sigv4::PayloadMode;
 use crate::s3::tagging::parse_tagging_header;
@@ -111,6 +111,9 @@ pub fn decide_held(
         origin: country(call.client.place),
         held_in,
         reader: None,
+        reader_entity: ReaderEntity::Other,
+        // This gateway keeps one copy of an object.
+        copies: Copies::Complete,
     })?)
 }
 
@@ -134,6 +137,8 @@ pub fn decide_read(
         origin: country(call.client.place),
         held_in: [held_in].into_iter().collect(),
         reader,
+        reader_entity: call.app.entity,
+        copies: Copies::MayFollow,
     })?)
 }
 

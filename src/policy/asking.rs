@@ -4,14 +4,15 @@
 
 use std::sync::Arc;
 
-use cedar_policy::{Authorizer, Context, Request};
+use cedar_policy::{Authorizer, Context, PolicySet, Request};
 
 use super::compiled::Role;
 use super::decision::{Verdict, default_deny, evaluation_error, extend};
+use super::declared::sensitive_in;
 use super::entities::uid;
 use super::mechanism::MechanismUse;
 use super::snapshot::{Key, Snapshot, Target};
-use super::{Action, PolicyError, Rule};
+use super::{Action, Copies, PolicyError, Rule};
 use crate::label::ClassSet;
 use crate::label::class::DataClass;
 use crate::names::{Country, CountrySet};
@@ -37,6 +38,15 @@ pub struct Facts {
     pub regulated: bool,
     pub origin: Option<Country>,
     pub held_in: CountrySet,
+    /// Positions of laws, as bits.
+    pub sensitive_in: u64,
+    pub collected_in: CountrySet,
+    pub service_in: CountrySet,
+    pub under: CountrySet,
+    pub key_countries: CountrySet,
+    pub first_write: bool,
+    /// Positions of attributes, as bits.
+    pub attrs: u128,
 }
 
 impl Facts {
@@ -51,7 +61,16 @@ impl Facts {
         let subject_blocs = subject_blocs
             .filter(|(_, bloc)| key.subjects.iter().any(|country| bloc.contains(country, snapshot.now)))
             .map(|(index, _)| index);
+        let declared = snapshot.declared(key);
+        let or_subjects = |stated: CountrySet| if stated.is_empty() { key.subjects } else { stated };
         Facts {
+            sensitive_in: sensitive_in(held, &snapshot.compiled.regimes),
+            collected_in: or_subjects(declared.collected_in),
+            service_in: or_subjects(declared.service_in),
+            under: key.subjects.union(declared.collected_in),
+            key_countries: declared.key_countries,
+            first_write: key.first_write,
+            attrs: declared.attrs,
             held,
             classes: held.with_ancestors(),
             subjects: key.subjects,
@@ -71,6 +90,8 @@ pub fn unknown_readers(snapshot: &Snapshot, key: &Key) -> Vec<Country> {
     // These a rule can tell from others by comparing them with the resource's country.
     let operator = snapshot.setting.operator.country;
     let named = key.subjects.union(key.held_in);
+    let declared = snapshot.declared(key);
+    let named = named.union(declared.collected_in).union(declared.service_in).union(declared.key_countries);
     let named: CountrySet = named.iter().chain(key.origin).chain(operator).collect();
     let stand_ins = snapshot.alike.iter().filter_map(|group| group.difference(named).iter().next());
     stand_ins.chain(named.iter()).collect()
@@ -80,6 +101,7 @@ pub fn unknown_readers(snapshot: &Snapshot, key: &Key) -> Vec<Country> {
 pub struct Asking<'a> {
     snapshot: &'a Snapshot,
     action: Action,
+    copies: Copies,
     facts: Facts,
     contexts: Vec<(Vec<usize>, AtHome, Context)>,
 }
@@ -87,12 +109,18 @@ pub struct Asking<'a> {
 impl<'a> Asking<'a> {
     pub fn new(snapshot: &'a Snapshot, key: &Key) -> Asking<'a> {
         let facts = Facts::new(key, snapshot);
-        Asking { snapshot, action: key.action, facts, contexts: Vec::new() }
+        Asking { snapshot, action: key.action, copies: key.copies, facts, contexts: Vec::new() }
     }
 
     pub fn verdict(&mut self, target: &Target, home: AtHome) -> Result<Verdict, PolicyError> {
         let kinds = self.snapshot.in_force(target.country, self.facts.held);
-        let (allowed, rules) = self.gate(target, &kinds, home)?;
+        let (mut allowed, mut rules) = self.gate(target, &kinds, home)?;
+        if allowed && self.copies == Copies::Complete {
+            let (enough, missing) = self.commit(target, &kinds, home)?;
+            if !enough {
+                (allowed, rules) = (false, missing);
+            }
+        }
         if !allowed {
             return Ok(Verdict { rules, ..Verdict::default() });
         }
@@ -106,13 +134,14 @@ impl<'a> Asking<'a> {
     pub fn unknown_reader(&mut self, key: &Key) -> Result<Verdict, PolicyError> {
         let mut all = Verdict { allowed: true, ..Verdict::default() };
         for country in unknown_readers(self.snapshot, key) {
-            let verdict = self.verdict(self.snapshot.reader(country)?, AtHome::No)?;
+            let verdict = self.verdict(self.snapshot.reader(country, key.reader_entity)?, AtHome::No)?;
             if !verdict.allowed {
                 return Ok(verdict);
             }
             extend(&mut all.rules, &verdict.rules);
             extend(&mut all.obligations, &verdict.obligations);
             extend(&mut all.duties, &verdict.duties);
+            extend(&mut all.grounds, &verdict.grounds);
             extend(&mut all.mechanisms, &verdict.mechanisms);
         }
         Ok(all)
@@ -125,11 +154,16 @@ impl<'a> Asking<'a> {
         home: AtHome,
     ) -> Result<(bool, Vec<Arc<Rule>>), PolicyError> {
         let request = self.request(self.action.name(), target, kinds, home)?;
-        let answer = Authorizer::new().is_authorized(&request, &self.snapshot.gates, &target.entities);
+        let gates = if self.action == Action::Commit { &self.snapshot.commits } else { &self.snapshot.gates };
+        let answer = Authorizer::new().is_authorized(&request, gates, &target.entities);
         if answer.diagnostics().errors().next().is_some() {
             return Ok((false, vec![Arc::new(evaluation_error())]));
         }
-        let allowed = answer.decision() == cedar_policy::Decision::Allow;
+        // A set of copies needs no permit of its own: each copy has one.
+        let allowed = match self.action {
+            Action::Commit => answer.diagnostics().reason().next().is_none(),
+            _ => answer.decision() == cedar_policy::Decision::Allow,
+        };
         let rules = self.snapshot.rules_of(answer.diagnostics().reason());
         let mut rules: Vec<_> = rules
             .into_iter()
@@ -140,6 +174,19 @@ impl<'a> Asking<'a> {
             rules.push(Arc::new(default_deny()));
         }
         Ok((allowed, rules))
+    }
+
+    /// Whether the copy at this place, with those that are held, is all that must be.
+    fn commit(
+        &mut self,
+        target: &Target,
+        kinds: &[usize],
+        home: AtHome,
+    ) -> Result<(bool, Vec<Arc<Rule>>), PolicyError> {
+        let action = std::mem::replace(&mut self.action, Action::Commit);
+        let answer = self.gate(target, kinds, home);
+        self.action = action;
+        answer
     }
 
     /// The mechanisms that carry an allowed place: as few as can be while it stays allowed.
@@ -177,24 +224,45 @@ impl<'a> Asking<'a> {
         home: AtHome,
         verdict: &mut Verdict,
     ) -> Result<(), PolicyError> {
-        if self.snapshot.duties.is_empty() {
+        if self.action == Action::Commit {
             return Ok(());
         }
-        let request = self.request("Oblige", target, kinds, home)?;
-        let answer = Authorizer::new().is_authorized(&request, &self.snapshot.duties, &target.entities);
-        if answer.diagnostics().errors().next().is_some() {
-            *verdict = Verdict { rules: vec![Arc::new(evaluation_error())], ..Verdict::default() };
-            return Ok(());
-        }
-        for index in self.snapshot.rules_of(answer.diagnostics().reason()) {
-            if let Some(rule) = self.snapshot.compiled.rules.get(index)
-                && let Role::Duty(obligation) = &rule.role
-            {
-                extend(&mut verdict.obligations, std::slice::from_ref(obligation));
-                extend(&mut verdict.duties, std::slice::from_ref(&rule.rule));
+        let snapshot = self.snapshot;
+        for (action, asked) in [("Oblige", &snapshot.duties), ("Ground", &snapshot.grounds)] {
+            if asked.is_empty() {
+                continue;
+            }
+            let request = self.request(action, target, kinds, home)?;
+            let answer = Authorizer::new().is_authorized(&request, asked, &target.entities);
+            if answer.diagnostics().errors().next().is_some() {
+                *verdict = Verdict { rules: vec![Arc::new(evaluation_error())], ..Verdict::default() };
+                return Ok(());
+            }
+            for index in snapshot.rules_of(answer.diagnostics().reason()) {
+                let Some(rule) = snapshot.compiled.rules.get(index) else { continue };
+                match &rule.role {
+                    Role::Duty(obligation) => verdict.owe(&rule.rule, obligation, target.country),
+                    _ => extend(&mut verdict.grounds, std::slice::from_ref(&rule.rule)),
+                }
             }
         }
         Ok(())
+    }
+
+    /// Positions of the rules that hold, of policies that are none of the snapshot's sets.
+    pub fn satisfied(
+        &mut self,
+        policies: &PolicySet,
+        target: &Target,
+        home: AtHome,
+    ) -> Result<Vec<usize>, PolicyError> {
+        let kinds = self.snapshot.in_force(target.country, self.facts.held);
+        let request = self.request(self.action.name(), target, &kinds, home)?;
+        let answer = Authorizer::new().is_authorized(&request, policies, &target.entities);
+        match answer.diagnostics().errors().next() {
+            Some(error) => Err(PolicyError::Question(error.to_string())),
+            None => Ok(self.snapshot.rules_of(answer.diagnostics().reason())),
+        }
     }
 
     fn request(

@@ -13,9 +13,9 @@ use super::check::{Problem, Problems};
 use super::compiled::{Compiled, compile};
 use super::decision::Decision;
 use super::mechanism::moment;
-use super::snapshot::{Key, Setting, Snapshot};
+use super::snapshot::{Key, Moment, Setting, Snapshot};
 use super::source::{SourceFile, Sources};
-use super::{Action, PackSource, PolicyError, Question};
+use super::{Action, PackSource, PolicyError, Question, ReaderEntity};
 use crate::config;
 use crate::label::DataClass;
 use crate::locations::LocationFacts;
@@ -94,8 +94,18 @@ pub(super) struct Case {
     location: Option<Country>,
     #[serde(default)]
     certifications: BTreeSet<String>,
+    /// Parts of the location's country that it is in.
+    #[serde(default)]
+    zones: BTreeSet<String>,
+    /// Whose law the location's provider answers to; the location's own country when absent.
+    provider_country: Option<Country>,
     /// For reads: a country, or `unknown`.
     reader: Option<ReaderWord>,
+    #[serde(default)]
+    reader_entity: ReaderEntity,
+    /// What is known of the object beside its labels.
+    #[serde(default)]
+    facts: config::Facts,
     /// The location is the bucket's home.
     #[serde(default)]
     at_home: bool,
@@ -126,6 +136,7 @@ enum ActionWord {
     Replicate,
     Relocate,
     Read,
+    Commit,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -191,7 +202,8 @@ impl Case {
     pub fn run(&self, compiled: &Arc<Compiled>) -> Result<(Option<String>, Vec<String>), PolicyError> {
         match self.question(compiled)? {
             Err(wrong) => Ok((Some(wrong), Vec::new())),
-            Ok((snapshot, key)) => Ok(self.judge(&snapshot.evaluate(key)?)),
+            // The reference semantics; the lowered rules are held against it elsewhere.
+            Ok((snapshot, key)) => Ok(self.judge(&snapshot.evaluate_by_cedar(key)?)),
         }
     }
 
@@ -203,6 +215,7 @@ impl Case {
             ActionWord::Replicate => Action::Replicate,
             ActionWord::Relocate => Action::Relocate,
             ActionWord::Read => Action::Read,
+            ActionWord::Commit => Action::Commit,
         };
         let reader = match (action, self.reader, self.location) {
             (Action::Read, Some(ReaderWord::Country(country)), None) => Some(country),
@@ -228,16 +241,18 @@ impl Case {
                 country,
                 region: "region".to_owned(),
                 provider: "provider".to_owned(),
-                provider_country: country,
+                provider_country: self.provider_country.unwrap_or(country),
                 certifications: self.certifications.clone(),
+                zones: self.zones.clone(),
             })
         });
         let setting = Setting {
             locations: facts.iter().cloned().collect(),
             operator: self.operator.clone(),
             mechanisms: self.mechanisms.iter().map(MechanismWord::mechanism).collect(),
+            facts: vec![self.facts.clone()],
         };
-        let snapshot = Snapshot::new(Arc::clone(compiled), Arc::new(setting), now)?;
+        let snapshot = Snapshot::new(Arc::clone(compiled), Arc::new(setting), Moment::AsOf(now))?;
         let key = snapshot.key(&Question {
             action,
             classes: self.classes.iter().copied().collect(),
@@ -249,6 +264,8 @@ impl Case {
             origin: None,
             held_in: self.held_in.iter().copied().collect(),
             reader,
+            reader_entity: self.reader_entity,
+            copies: Default::default(),
         });
         Ok(Ok((snapshot, key)))
     }

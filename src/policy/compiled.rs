@@ -15,9 +15,12 @@ use cedar_policy::{
 };
 
 use super::check::{Problem, Problems};
-use super::manifest::{Bloc, PackManifest, TomlProblem, parse_blocs};
+use super::manifest::{
+    Bloc, PackManifest, Regime, TomlProblem, WordKind, parse_aliases, parse_blocs, parse_regimes,
+};
 use super::mechanism::moment;
 use super::source::{BASE, SourceFile, Sources};
+use super::words::Words;
 use super::{Obligation, PolicyHash, Rule};
 use crate::label::class::CLASSES;
 use crate::names::{Country, CountrySet};
@@ -34,6 +37,7 @@ pub struct Compiled {
     pub(super) schema: Schema,
     pub(super) words: Words,
     pub(super) blocs: Vec<Bloc>,
+    pub(super) regimes: Vec<Regime>,
     pub(super) rules: Vec<CompiledRule>,
     /// Countries that some rule names: no other country can stand for them.
     pub(super) named: CountrySet,
@@ -48,7 +52,17 @@ pub(super) struct CompiledRule {
     pub policy: Policy,
     /// The moment from which it is in force; `None` for drafts and what is in abeyance.
     pub effective: Option<i64>,
+    /// The first moment at which it is no longer in force.
+    pub expires: Option<i64>,
     pub role: Role,
+    /// Why it is never in force, for people: `draft`, `abeyance`, ...
+    pub status: Arc<str>,
+}
+
+impl CompiledRule {
+    pub fn in_force(&self, now: i64) -> bool {
+        self.effective.is_some_and(|from| from <= now) && self.expires.is_none_or(|end| now < end)
+    }
 }
 
 /// What a satisfied rule means.
@@ -58,15 +72,10 @@ pub(super) enum Role {
     Gate,
     /// It makes a duty due.
     Duty(Obligation),
-}
-
-/// The enumerated words of the schema.
-#[derive(Debug, Clone)]
-pub(super) struct Words {
-    pub mechanisms: Vec<Arc<str>>,
-    pub certs: BTreeSet<String>,
-    pub sectors: BTreeSet<String>,
-    blocs: BTreeSet<String>,
+    /// It names a provision on which what is allowed rests.
+    Ground,
+    /// It judges the chosen set of copies.
+    Commit,
 }
 
 impl Compiled {
@@ -79,7 +88,7 @@ impl Compiled {
 /// Checks and joins the packs, or says everything that is wrong with them.
 pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
     let mut found = Found { root: &sources.root, problems: Vec::new() };
-    let schema = read_schema(&sources.schema, &mut found);
+    let mut schema = read_schema(&sources.schema, &mut found);
     let blocs = parse_blocs(&sources.blocs.text)
         .map_err(|problem| found.toml(&sources.blocs, problem))
         .unwrap_or_default();
@@ -119,8 +128,26 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
             }
         }
     }
-    if let Some((schema, words)) = &schema {
+    let regimes = parse_regimes(&sources.sensitive.text)
+        .map_err(|problem| found.toml(&sources.sensitive, problem))
+        .unwrap_or_default();
+    let aliases = parse_aliases(&sources.words.text)
+        .map_err(|problem| found.toml(&sources.words, problem))
+        .unwrap_or_default();
+    if let Some((schema, words)) = &mut schema {
         check_blocs(&sources.blocs, &blocs, words, &mut found);
+        let listed: BTreeSet<String> = regimes.iter().map(|regime| regime.name.clone()).collect();
+        if listed != words.regimes {
+            let message =
+                "sensitive.toml must list every word of the schema's enumeration Regime and no other";
+            found.toml(&sources.sensitive, TomlProblem::plain(message.to_owned()));
+        }
+        for alias in &aliases {
+            if let Err(message) = words.add(alias) {
+                let offset = sources.words.text.find(&format!("word = \"{}\"", alias.word));
+                found.toml(&sources.words, TomlProblem { message, offset });
+            }
+        }
         validate(schema, &set, &origin, &mut found);
     }
     let (Some((schema, words)), true) = (schema, found.problems.is_empty()) else {
@@ -136,6 +163,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
         schema,
         words,
         blocs,
+        regimes,
         rules,
         asks_origin,
     })
@@ -232,14 +260,23 @@ fn read_schema(file: &SourceFile, found: &mut Found) -> Option<(Schema, Words)> 
             "the enumeration Class must hold every data class of this version and nothing else".to_owned();
         found.add(file, file.text.find("entity Class"), None, message, None);
     }
-    let words = Words {
-        mechanisms: words("Mechanism").into_iter().map(Arc::from).collect(),
-        certs: words("Cert").into_iter().collect(),
-        sectors: words("Sector").into_iter().collect(),
-        blocs: words("Bloc").into_iter().collect(),
-    };
-    Some((schema, words))
+    let kinds = [
+        (WordKind::Mechanism, "Mechanism"),
+        (WordKind::Attr, "Attr"),
+        (WordKind::Cert, "Cert"),
+        (WordKind::Tag, "Tag"),
+        (WordKind::Zone, "Zone"),
+    ];
+    if words("Attr").len() > MOST_ATTRS {
+        let message = format!("the enumeration Attr holds more than {MOST_ATTRS} words");
+        found.add(file, file.text.find("entity Attr"), None, message, None);
+    }
+    let lists = kinds.map(|(kind, entity)| (kind, words(entity)));
+    Some((schema, Words::new(lists, words("Bloc"), words("Regime"))))
 }
+
+/// Sets of them are kept in a word of the machine.
+const MOST_ATTRS: usize = 128;
 
 fn check_blocs(file: &SourceFile, blocs: &[Bloc], words: &Words, found: &mut Found) {
     let listed: BTreeSet<String> = blocs.iter().map(|bloc| bloc.name.clone()).collect();
@@ -276,6 +313,7 @@ fn read_policies(file: &SourceFile, found: &mut Found) -> Vec<Policy> {
 }
 
 const ANNOTATIONS: [&str; 7] = ["law", "article", "effective", "status", "confidence", "explain", "remedy"];
+const OPTIONAL: [&str; 3] = ["expires", "part_of", "obligation"];
 const STATUSES: [&str; 5] = ["in_force", "future", "draft", "abeyance", "not_commenced"];
 const CONFIDENCES: [&str; 3] = ["high", "medium", "low"];
 const GATES: [&str; 6] = ["Store", "Replicate", "Relocate", "Read", "Transfer", "AtRest"];
@@ -323,6 +361,19 @@ fn read_rule(policy: Policy, pack: &str, file: &SourceFile, found: &mut Found) -
         }
         moment
     });
+    let expires = policy.annotation("expires").and_then(|date| {
+        let moment = moment(date);
+        if moment.is_none() {
+            let help = "use a date, 2027-03-31".to_owned();
+            found.at_id(file, &id, format!("@expires is `{date}`"), Some(help));
+        }
+        moment
+    });
+    if let Some(word) = policy.annotations().map(|(name, _)| name).find(|name| !known_annotation(name)) {
+        let help =
+            format!("the annotations are @id, @{}, @{}", ANNOTATIONS.join(", @"), OPTIONAL.join(", @"));
+        found.at_id(file, &id, format!("the annotation @{word} is not known"), Some(help));
+    }
     let role = read_role(&policy, &id, pack, file, found);
     if found.problems.len() > before {
         return None;
@@ -336,13 +387,20 @@ fn read_rule(policy: Policy, pack: &str, file: &SourceFile, found: &mut Found) -
         remedy: word("remedy"),
         confidence: word("confidence"),
         pack: pack.into(),
+        part_of: policy.annotation("part_of").map_or_else(|| id.as_str().into(), Arc::from),
     };
     Some(CompiledRule {
         rule: Arc::new(rule),
         policy: policy.new_id(PolicyId::new(&id)),
         effective: effective.filter(|_| in_force),
+        expires,
         role: role?,
+        status: word("status"),
     })
+}
+
+fn known_annotation(name: &str) -> bool {
+    name == "id" || ANNOTATIONS.contains(&name) || OPTIONAL.contains(&name)
 }
 
 fn valid_id(id: &str) -> bool {
@@ -373,17 +431,32 @@ fn read_role(policy: &Policy, id: &str, pack: &str, file: &SourceFile, found: &m
             return refuse("a rule on Oblige must be a permit".to_owned(), "each satisfied permit is a duty");
         }
         if !valid_obligation(text) {
-            return refuse(
-                format!("@obligation is `{text}`"),
-                "use copy-in:<country>, retain:<ISO 8601 duration>, retain-record:<duration> or record:<word>",
-            );
+            return refuse(format!("@obligation is `{text}`"), OBLIGATIONS);
         }
         return Some(Role::Duty(Obligation(text.into())));
+    }
+    if obligation.is_none() && actions == ["Ground"] {
+        if !permits {
+            return refuse(
+                "a rule on Ground must be a permit".to_owned(),
+                "each satisfied permit names a ground",
+            );
+        }
+        return Some(Role::Ground);
+    }
+    if obligation.is_none() && actions == ["Commit"] {
+        if permits {
+            return refuse(
+                "a rule on Commit must forbid".to_owned(),
+                "say which set of copies is not enough",
+            );
+        }
+        return Some(Role::Commit);
     }
     if actions.is_empty() || !actions.iter().all(|action| GATES.contains(&action.as_str())) {
         return refuse(
             "a rule must name the actions that it is about".to_owned(),
-            "write `action in Action::\"Transfer\"` (or AtRest, Store, Replicate, Relocate, Read), or `action == Action::\"Oblige\"`",
+            "write `action in Action::\"Transfer\"` (or AtRest, Store, Replicate, Relocate, Read), or `action ==` Oblige, Ground or Commit",
         );
     }
     if obligation.is_some() {
@@ -402,16 +475,24 @@ fn read_role(policy: &Policy, id: &str, pack: &str, file: &SourceFile, found: &m
     Some(Role::Gate)
 }
 
-/// `copy-in:RU`, `retain:P6M`, `retain-record:P3Y`, `record:notice`.
+const OBLIGATIONS: &str = "use copy-in:<country or @bloc>, copy-lag:<country>:<ISO 8601 duration>, \
+     delete-abroad:{target}:<duration>, retain:<duration>, retain-record:<duration> or record:<word>";
+
 fn valid_obligation(text: &str) -> bool {
-    let Some((verb, object)) = text.split_once(':') else { return false };
-    match verb {
-        "copy-in" => object.parse::<Country>().is_ok(),
-        "retain" | "retain-record" => object.starts_with('P') && object.parse::<jiff::Span>().is_ok(),
-        "record" => {
-            (1..=40).contains(&object.len())
-                && object.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+    let country = |text: &str| text.parse::<Country>().is_ok();
+    let duration = |text: &str| text.starts_with('P') && text.parse::<jiff::Span>().is_ok();
+    let word = |text: &str, more: &[u8]| {
+        let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || more.contains(&b);
+        (1..=40).contains(&text.len()) && text.bytes().all(letter)
+    };
+    match text.split(':').collect::<Vec<_>>().as_slice() {
+        ["copy-in", place] => {
+            country(place) || place.strip_prefix('@').is_some_and(|bloc| word(&bloc.to_lowercase(), b"_"))
         }
+        ["copy-lag", place, lag] => country(place) && duration(lag),
+        ["delete-abroad", place, within] => (*place == "{target}" || country(place)) && duration(within),
+        ["retain" | "retain-record", period] => duration(period),
+        ["record", what] => word(what, b"_"),
         _ => false,
     }
 }
@@ -453,7 +534,8 @@ fn named_countries(policy: &Policy) -> Vec<Country> {
 fn hash(sources: &Sources) -> PolicyHash {
     let mut context = digest::Context::new(&digest::SHA256);
     let packs = sources.packs.iter().flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies));
-    for file in [&sources.schema, &sources.blocs].into_iter().chain(packs) {
+    let shared = [&sources.schema, &sources.blocs, &sources.sensitive, &sources.words];
+    for file in shared.into_iter().chain(packs) {
         for part in [&file.path, &file.text] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());

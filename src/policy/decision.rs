@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::mechanism::MechanismUse;
 use super::{Action, Obligation, PolicyHash, Rule};
 use crate::locations::LocationFacts;
-use crate::names::LocationId;
+use crate::names::{Country, LocationId};
 
 /// The answer to one question.
 #[derive(Debug, PartialEq)]
@@ -33,8 +33,18 @@ pub(super) struct Verdict {
     pub obligations: Vec<Obligation>,
     /// Rules that made the obligations due.
     pub duties: Vec<Arc<Rule>>,
+    /// Provisions on which the permission rests.
+    pub grounds: Vec<Arc<Rule>>,
     /// Mechanisms without which it would have been refused.
     pub mechanisms: Vec<MechanismUse>,
+}
+
+impl Verdict {
+    /// Adds a duty that is due for bytes that arrive in `country`.
+    pub fn owe(&mut self, rule: &Arc<Rule>, obligation: &Obligation, country: Country) {
+        extend(&mut self.obligations, &[obligation.at(country)]);
+        extend(&mut self.duties, std::slice::from_ref(rule));
+    }
 }
 
 impl Decision {
@@ -51,6 +61,7 @@ impl Decision {
                 allowed.insert(index);
             }
             extend(&mut rules, &verdict.rules);
+            extend(&mut rules, &verdict.grounds);
             extend(&mut rules, &verdict.duties);
             extend(&mut obligations, &verdict.obligations);
             extend(&mut mechanisms, &verdict.mechanisms);
@@ -224,9 +235,13 @@ impl Permit {
         self.decision.verdicts.get(self.index).map_or(&[], |verdict| &verdict.mechanisms)
     }
 
-    /// The rules behind it: permits, then duties.
+    /// The rules behind it: permits, then the grounds it rests on, then duties.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
-        self.decision.verdicts.get(self.index).into_iter().flat_map(|v| v.rules.iter().chain(&v.duties))
+        self.decision
+            .verdicts
+            .get(self.index)
+            .into_iter()
+            .flat_map(|v| v.rules.iter().chain(&v.grounds).chain(&v.duties))
     }
 }
 
@@ -322,5 +337,6 @@ fn own_rule(id: &str, article: &str, explain: &str, remedy: &str) -> Rule {
         remedy: remedy.into(),
         confidence: "high".into(),
         pack: super::source::BASE.into(),
+        part_of: id.into(),
     }
 }

@@ -7,10 +7,8 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::compiled::{Compiled, compile};
 use super::decision::Decision;
-use super::snapshot::{Setting, Snapshot};
+use super::snapshot::{Moment, Setting, Snapshot};
 use super::{PackSource, PolicyError, PolicyHash, Question};
-use crate::config;
-use crate::locations::LocationFacts;
 
 /// Seconds since the Unix epoch.
 type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
@@ -25,37 +23,24 @@ pub struct Engine {
 
 impl Engine {
     /// Loads the packs and ties them to the configuration. On any problem there is no engine.
-    pub fn load(
-        source: PackSource,
-        locations: Vec<Arc<LocationFacts>>,
-        operator: &config::Operator,
-        mechanisms: &[config::Mechanism],
-    ) -> Result<Engine, PolicyError> {
-        Engine::load_with_clock(source, locations, operator, mechanisms, Box::new(system_clock))
+    pub fn load(source: &PackSource, setting: Setting) -> Result<Engine, PolicyError> {
+        Engine::load_with_clock(source, setting, Box::new(system_clock))
     }
 
     /// As [`Engine::load`], at the times that `clock` tells (seconds since the Unix epoch).
     pub fn load_with_clock(
-        source: PackSource,
-        locations: Vec<Arc<LocationFacts>>,
-        operator: &config::Operator,
-        mechanisms: &[config::Mechanism],
+        source: &PackSource,
+        setting: Setting,
         clock: Clock,
     ) -> Result<Engine, PolicyError> {
-        let first = build(&source, locations, operator, mechanisms, clock())?;
+        let first = build(source, setting, clock())?;
         Ok(Engine { current: ArcSwap::from_pointee(first), turning: Mutex::new(()), clock })
     }
 
     /// Loads anew. The new policies answer from the moment this returns; on any problem the old ones stay, whole.
     /// Returns the hash of the policy set that now answers.
-    pub fn reload(
-        &self,
-        source: PackSource,
-        locations: Vec<Arc<LocationFacts>>,
-        operator: &config::Operator,
-        mechanisms: &[config::Mechanism],
-    ) -> Result<PolicyHash, PolicyError> {
-        let next = build(&source, locations, operator, mechanisms, (self.clock)())?;
+    pub fn reload(&self, source: &PackSource, setting: Setting) -> Result<PolicyHash, PolicyError> {
+        let next = build(source, setting, (self.clock)())?;
         let hash = next.compiled.hash.clone();
         let _turn = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
         self.current.store(Arc::new(next));
@@ -107,24 +92,23 @@ impl Engine {
         let _turn = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
         let snapshot = self.current.load();
         if !snapshot.is_valid_at(now) {
-            let next = Snapshot::new(Arc::clone(&snapshot.compiled), Arc::clone(&snapshot.setting), now)?;
+            let next = Snapshot::new(
+                Arc::clone(&snapshot.compiled),
+                Arc::clone(&snapshot.setting),
+                Moment::Clock(now),
+            )?;
+            next.warm()?;
             self.current.store(Arc::new(next));
         }
         Ok(self.current.load())
     }
 }
 
-fn build(
-    source: &PackSource,
-    locations: Vec<Arc<LocationFacts>>,
-    operator: &config::Operator,
-    mechanisms: &[config::Mechanism],
-    now: i64,
-) -> Result<Snapshot, PolicyError> {
+fn build(source: &PackSource, setting: Setting, now: i64) -> Result<Snapshot, PolicyError> {
     let compiled = compile(&source.read()?).map_err(PolicyError::Invalid)?;
-    let setting =
-        Setting { locations: locations.into(), operator: operator.clone(), mechanisms: mechanisms.to_vec() };
-    Snapshot::new(Arc::new(compiled), Arc::new(setting), now)
+    let snapshot = Snapshot::new(Arc::new(compiled), Arc::new(setting), Moment::Clock(now))?;
+    snapshot.warm()?;
+    Ok(snapshot)
 }
 
 fn system_clock() -> i64 {

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::decision::Verdict;
-use super::snapshot::{Key, Place, Setting, Snapshot};
-use super::{Action, Engine, MechanismUse, PolicyError, Question, Rule};
+use super::manifest::WordKind;
+use super::snapshot::{Key, Moment, Place, Setting, Snapshot};
+use super::{Action, Engine, MechanismUse, PolicyError, Question, ReaderEntity, Rule};
 use crate::config;
 use crate::label::{ClassSet, Coverage};
 use crate::names::{AppId, BucketName, Country, CountrySet, LocationId};
@@ -88,8 +89,9 @@ pub fn explain(engine: &Engine, request: &ExplainRequest) -> Result<Explanation,
         locations: Arc::clone(&configured.locations),
         operator: request.operator.clone().unwrap_or_else(|| configured.operator.clone()),
         mechanisms: configured.mechanisms.iter().chain(&request.mechanisms).cloned().collect(),
+        facts: configured.facts.clone(),
     };
-    let snapshot = Snapshot::new(engine.compiled(), Arc::new(setting), engine.now())?;
+    let snapshot = Snapshot::new(engine.compiled(), Arc::new(setting), Moment::Clock(engine.now()))?;
     for asked in [&request.location, &request.home].into_iter().flatten() {
         if snapshot.position(asked).is_none() {
             return Err(PolicyError::UnknownLocation(asked.clone()));
@@ -109,6 +111,8 @@ pub fn explain(engine: &Engine, request: &ExplainRequest) -> Result<Explanation,
         origin: None,
         held_in: request.held_in,
         reader: request.reader,
+        reader_entity: ReaderEntity::Other,
+        copies: Default::default(),
     });
     let decision = snapshot.evaluate(key)?;
     let mut places = Vec::new();
@@ -160,7 +164,7 @@ fn ways(
     country: Country,
     request: &ExplainRequest,
 ) -> Result<Vec<Way>, PolicyError> {
-    let words = &snapshot.compiled.words.mechanisms;
+    let words = snapshot.compiled.words.list(WordKind::Mechanism);
     let in_force = snapshot.mechanisms_for(&key, country);
     let others: Vec<usize> = (0..words.len()).filter(|kind| !in_force.contains(kind)).collect();
     let more_copies = request.held_in.union(request.subjects);

@@ -20,6 +20,7 @@ use cedar_policy::{ActionConstraint, Authorizer, Effect, Policy, PolicySet, Requ
 use super::asking::{AtHome, Facts};
 use super::compiled::{CompiledRule, Role};
 use super::entities::uid;
+use super::manifest::WordKind;
 use super::snapshot::{Snapshot, Target};
 use super::{Action, PolicyError};
 use crate::names::Country;
@@ -33,8 +34,11 @@ pub(super) type Lanes = u64;
 pub struct Program {
     /// The places that there are.
     all: Lanes,
+    /// The places that need no permit.
+    open: Lanes,
     gates: Vec<LoweredRule>,
     duties: Vec<LoweredRule>,
+    grounds: Vec<LoweredRule>,
     by_country: HashMap<Country, Lanes>,
     /// For each configured mechanism, its kind and the places that it reaches.
     reach: Vec<(usize, Lanes)>,
@@ -82,39 +86,40 @@ impl Program {
         }
         let all = if targets.len() >= 64 { Lanes::MAX } else { (1 << targets.len()) - 1 };
         let lowering = Lowering { snapshot, targets, by_country: &by_country };
-        let in_force = |role: fn(&Role) -> bool| {
+        let lower = |wanted: fn(&Role) -> bool, action: &str| {
             let rules = snapshot.compiled.rules.iter().enumerate();
-            rules.filter(move |(_, rule)| {
-                role(&rule.role) && rule.effective.is_some_and(|from| from <= snapshot.now)
-            })
+            let rules = rules.filter(|(_, rule)| wanted(&rule.role) && rule.in_force(snapshot.now));
+            let rules = rules.filter(|(_, rule)| applies(&rule.policy, action));
+            rules.map(|(index, rule)| lowering.rule(index, rule, action)).collect::<Result<Vec<_>, _>>()
         };
-        let mut gates = Vec::new();
-        for (index, rule) in in_force(|role| *role == Role::Gate) {
-            if applies(&rule.policy, action.name()) {
-                gates.push(lowering.rule(index, rule, action.name())?);
-            }
-        }
+        let commits = action == Action::Commit;
+        let mut gates = match commits {
+            true => lower(|role| *role == Role::Commit, action.name())?,
+            false => lower(|role| *role == Role::Gate, action.name())?,
+        };
         // Permits first: where nothing is permitted, no prohibition needs to be looked at.
         gates.sort_by_key(|rule| rule.effect != Effect::Permit);
-        let mut duties = Vec::new();
-        for (index, rule) in in_force(|role| *role != Role::Gate) {
-            if applies(&rule.policy, "Oblige") {
-                duties.push(lowering.rule(index, rule, "Oblige")?);
-            }
-        }
+        let (duties, grounds) = match commits {
+            true => (Vec::new(), Vec::new()),
+            false => (
+                lower(|role| matches!(role, Role::Duty(_)), "Oblige")?,
+                lower(|role| *role == Role::Ground, "Ground")?,
+            ),
+        };
+        let open = if commits { all } else { 0 };
         let reach = snapshot.scopes.iter().filter_map(|scope| {
             let kind = snapshot.kind(&scope.used.kind)?;
             let reached = by_country.iter().filter(|(country, _)| scope.reaches(**country));
             Some((kind, reached.fold(0, |lanes, (_, places)| lanes | places)))
         });
         let reach = reach.collect();
-        let kinds = snapshot.compiled.words.mechanisms.len();
-        Ok(Program { all, gates, duties, by_country, reach, kinds })
+        let kinds = snapshot.compiled.words.list(WordKind::Mechanism).len();
+        Ok(Program { all, open, gates, duties, grounds, by_country, reach, kinds })
     }
 
     /// The rules that Cedar has to evaluate, as positions in the compiled set.
     pub fn slow(&self) -> impl Iterator<Item = usize> {
-        let rules = self.gates.iter().chain(&self.duties);
+        let rules = self.gates.iter().chain(&self.duties).chain(&self.grounds);
         rules.filter(|rule| matches!(rule.test, RuleTest::Slow(_))).map(|rule| rule.index)
     }
 
@@ -147,13 +152,13 @@ impl Program {
             }
         }
         let union = |rules: &[(usize, Lanes)]| rules.iter().fold(0, |lanes, (_, places)| lanes | places);
-        outcome.allowed = union(&outcome.permits) & !union(&outcome.forbids) & !outcome.failed;
+        outcome.allowed = (self.open | union(&outcome.permits)) & !union(&outcome.forbids) & !outcome.failed;
         outcome
     }
 
     /// Whether the gates allow anything; without saying why.
     pub fn allows(&self, asked: &Asked<'_>, inputs: &Inputs<'_>, live: Lanes) -> Lanes {
-        let mut permitted = 0;
+        let mut permitted = self.open;
         let mut open = live & self.all;
         for rule in &self.gates {
             let (holds, failed) = self.test(rule, asked, inputs, open);
@@ -176,9 +181,29 @@ impl Program {
         inputs: &Inputs<'_>,
         live: Lanes,
     ) -> (Vec<(usize, Lanes)>, Lanes) {
+        self.satisfied(&self.duties, asked, inputs, live)
+    }
+
+    /// The same for the grounds on which what is allowed rests.
+    pub fn grounds(
+        &self,
+        asked: &Asked<'_>,
+        inputs: &Inputs<'_>,
+        live: Lanes,
+    ) -> (Vec<(usize, Lanes)>, Lanes) {
+        self.satisfied(&self.grounds, asked, inputs, live)
+    }
+
+    fn satisfied(
+        &self,
+        rules: &[LoweredRule],
+        asked: &Asked<'_>,
+        inputs: &Inputs<'_>,
+        live: Lanes,
+    ) -> (Vec<(usize, Lanes)>, Lanes) {
         let mut due = Vec::new();
         let mut all_failed = 0;
-        for rule in &self.duties {
+        for rule in rules {
             let (holds, failed) = self.test(rule, asked, inputs, live & self.all);
             all_failed |= failed;
             if holds != 0 {
@@ -268,7 +293,7 @@ impl Lowering<'_> {
 /// Whether a policy's scope names this action or a group that it is in.
 fn applies(policy: &Policy, action: &str) -> bool {
     let names = |name: &str| match name {
-        "Transfer" => action != "Oblige",
+        "Transfer" => matches!(action, "Store" | "Replicate" | "Relocate" | "Read"),
         "AtRest" => matches!(action, "Store" | "Replicate" | "Relocate"),
         other => other == action,
     };

@@ -1,10 +1,11 @@
-//! The TOML files of a policy folder: `pack.toml` and `blocs.toml`.
+//! The TOML files of a policy folder: `pack.toml`, `blocs.toml`, `sensitive.toml` and `words.toml`.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use super::mechanism::moment;
+use crate::label::{ClassSet, DataClass};
 use crate::names::{Country, CountrySet};
 
 /// `pack.toml`: what a pack is, whose law it covers, and how far to trust it.
@@ -21,9 +22,27 @@ pub struct PackManifest {
     pub covers: Vec<Country>,
     pub status: PackStatus,
     pub author: String,
+    /// Who of the law has looked at it.
+    #[serde(default)]
+    pub reviewer: Option<String>,
     /// Who must look at it before it is enforced.
     pub review: String,
     pub sources: Vec<String>,
+    /// Provisions that are known and that no rule of the pack enforces.
+    #[serde(default)]
+    pub not_enforced: Vec<NotEnforced>,
+}
+
+/// A provision that no rule enforces, and why.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NotEnforced {
+    pub id: String,
+    #[serde(default)]
+    pub law: String,
+    #[serde(default)]
+    pub article: String,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -103,6 +122,74 @@ pub fn parse_blocs(text: &str) -> Result<Vec<Bloc>, TomlProblem> {
         blocs.push(Bloc { name, members, until });
     }
     Ok(blocs)
+}
+
+/// What a law takes to be sensitive.
+#[derive(Debug, Clone)]
+pub struct Regime {
+    pub name: String,
+    pub classes: ClassSet,
+}
+
+/// Parses `sensitive.toml`.
+pub fn parse_regimes(text: &str) -> Result<Vec<Regime>, TomlProblem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        regime: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Entry {
+        name: String,
+        #[allow(dead_code, reason = "for people: the law behind the list")]
+        basis: String,
+        classes: Vec<DataClass>,
+    }
+    let file: File = toml::from_str(text).map_err(TomlProblem::from)?;
+    let mut regimes: Vec<Regime> = Vec::with_capacity(file.regime.len());
+    for entry in file.regime {
+        if regimes.iter().any(|regime| regime.name == entry.name) {
+            return Err(TomlProblem::plain(format!("regime `{}` appears twice", entry.name)));
+        }
+        // What is called sensitive outright is sensitive under every law.
+        let outright = DataClass::known("personal.sensitive");
+        let classes = entry.classes.into_iter().chain([outright]).collect();
+        regimes.push(Regime { name: entry.name, classes });
+    }
+    Ok(regimes)
+}
+
+/// Another spelling of a word of the schema.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alias {
+    pub kind: WordKind,
+    pub word: String,
+    pub same: Vec<String>,
+}
+
+/// Which enumeration of the schema a word belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WordKind {
+    Mechanism,
+    Attr,
+    Cert,
+    Tag,
+    Zone,
+}
+
+/// Parses `words.toml`.
+pub fn parse_aliases(text: &str) -> Result<Vec<Alias>, TomlProblem> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        #[serde(default)]
+        alias: Vec<Alias>,
+    }
+    let file: File = toml::from_str(text).map_err(TomlProblem::from)?;
+    Ok(file.alias)
 }
 
 /// What is wrong with a TOML file, and where.

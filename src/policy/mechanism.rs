@@ -11,6 +11,8 @@ use crate::label::class::DataClass;
 use crate::names::{Country, CountrySet};
 
 use super::PolicyError;
+use super::manifest::WordKind;
+use super::words::Words;
 
 /// A mechanism without which a placement would have been refused.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -32,13 +34,8 @@ pub struct Scope {
 }
 
 impl Scope {
-    pub fn new(mechanism: &config::Mechanism, known: &[Arc<str>]) -> Result<Scope, PolicyError> {
-        let Some(kind) = known.iter().find(|word| ***word == *mechanism.kind) else {
-            return Err(PolicyError::UnknownMechanism {
-                word: mechanism.kind.chars().take(80).collect(),
-                known: known.join(", "),
-            });
-        };
+    pub fn new(mechanism: &config::Mechanism, words: &Words) -> Result<Scope, PolicyError> {
+        let kind = words.word(WordKind::Mechanism, &mechanism.kind)?;
         let until = match &mechanism.valid_until {
             None => None,
             Some(text) => Some(moment(text).ok_or_else(|| PolicyError::MechanismDate {
@@ -100,6 +97,7 @@ mod tests {
     use super::*;
 
     fn scope(destinations: &[&str], classes: &[&str], until: Option<&str>) -> Scope {
+        let words = Words::new([(WordKind::Mechanism, vec!["scc".to_owned()])], Vec::new(), Vec::new());
         let mechanism = config::Mechanism {
             kind: "scc".to_owned(),
             destinations: destinations.iter().map(|c| c.parse().unwrap()).collect(),
@@ -107,7 +105,7 @@ mod tests {
             valid_until: until.map(str::to_owned),
             reference: None,
         };
-        Scope::new(&mechanism, &["scc".into()]).unwrap()
+        Scope::new(&mechanism, &words).unwrap()
     }
 
     fn classes(names: &[&str]) -> ClassSet {

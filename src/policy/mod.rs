@@ -7,11 +7,13 @@
 //!
 //! Not here: where labels come from, and which of the allowed locations is chosen.
 
+mod applies;
 mod asking;
 pub mod cases;
 pub mod check;
 pub mod compiled;
 pub mod decision;
+mod declared;
 mod engine;
 mod entities;
 pub mod explain;
@@ -19,16 +21,23 @@ mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
+pub mod scenario;
 mod snapshot;
 pub mod source;
+pub mod table;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::sync::Arc;
 
+use serde::Deserialize;
+
 pub use decision::{Decision, LocationSet, Permit, ReadPermit, Refusal};
 pub use engine::Engine;
+pub use manifest::WordKind;
 pub use mechanism::MechanismUse;
+pub use snapshot::Setting;
 pub use source::PackSource;
 
 use crate::label::ClassSet;
@@ -45,6 +54,8 @@ pub enum Action {
     Relocate,
     /// Bytes leave a location towards a reader.
     Read,
+    /// The chosen set of copies stands for an object; those held already are among them.
+    Commit,
 }
 
 impl Action {
@@ -55,6 +66,7 @@ impl Action {
             Action::Replicate => "Replicate",
             Action::Relocate => "Relocate",
             Action::Read => "Read",
+            Action::Commit => "Commit",
         }
     }
 }
@@ -77,6 +89,32 @@ pub struct Question<'a> {
     pub held_in: CountrySet,
     /// For `Read`: the reader's country; `None` is unknown.
     pub reader: Option<Country>,
+    /// For `Read`: whose staff or systems read.
+    pub reader_entity: ReaderEntity,
+    pub copies: Copies,
+}
+
+/// Whether copies beside the one that is asked about will follow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Copies {
+    /// Others follow: what they must be is an obligation.
+    #[default]
+    MayFollow,
+    /// None follow: a place where a copy elsewhere would still be missing is refused (`Commit`).
+    Complete,
+}
+
+/// Who a reader is to the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReaderEntity {
+    /// Staff or systems of the operator itself.
+    Same,
+    /// Anybody else; also who is not known.
+    #[default]
+    Other,
+    /// A court or agency of the reader's country.
+    Authority,
 }
 
 /// SHA-256 of a policy set with its schema, in lower-case hex.
@@ -97,6 +135,8 @@ pub struct Rule {
     pub confidence: Arc<str>,
     /// The pack that it came from.
     pub pack: Arc<str>,
+    /// The provision that it carries out; a provision may take several rules.
+    pub part_of: Arc<str>,
 }
 
 impl Rule {
@@ -110,6 +150,23 @@ impl Rule {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Obligation(pub Arc<str>);
 
+impl Obligation {
+    /// As it is due for bytes that arrive in `country`: `{target}` stands for that country.
+    pub fn at(&self, country: Country) -> Obligation {
+        if !self.0.contains(TARGET) {
+            return self.clone();
+        }
+        Obligation(self.0.replace(TARGET, country.code()).into())
+    }
+
+    /// Whether it concerns where copies rest. The others are about keeping, and about papers.
+    pub fn concerns_copies(&self) -> bool {
+        ["copy-in:", "copy-lag:", "delete-abroad:"].iter().any(|verb| self.0.starts_with(verb))
+    }
+}
+
+const TARGET: &str = "{target}";
+
 /// Why the policies could not be loaded or asked. Whatever it is, nothing is allowed.
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
@@ -119,16 +176,14 @@ pub enum PolicyError {
     Layout { path: String, message: String },
     #[error("the policies cannot be used:\n{0}")]
     Invalid(check::Problems),
-    #[error(
-        "location {location}: `{word}` is not a certification that the policy schema knows; it knows {known}"
-    )]
-    UnknownCertification { location: LocationId, word: String, known: String },
-    #[error("mechanism `{word}` is not one that the policy schema knows; it knows {known}")]
-    UnknownMechanism { word: String, known: String },
+    #[error("`{word}` is not a {kind} that the policy schema knows; {help}")]
+    UnknownWord { kind: WordKind, word: String, help: String },
+    #[error("facts: bucket pattern `{pattern}`: {problem}")]
+    BucketPattern { pattern: String, problem: String },
+    #[error("location {location}: {problem}")]
+    Location { location: LocationId, problem: Box<PolicyError> },
     #[error("mechanism `{kind}`: valid-until `{text}` is not an RFC 3339 date or date-time")]
     MechanismDate { kind: String, text: String },
-    #[error("operator.sector `{word}` is not one that the policy schema knows; it knows {known}")]
-    UnknownSector { word: String, known: String },
     #[error("location {0} appears twice")]
     DuplicateLocation(LocationId),
     #[error("the policy schema does not fit this version: {0}")]

@@ -16,11 +16,13 @@ use cedar_policy::{
 use super::asking::{Asking, AtHome, Facts};
 use super::compiled::{Compiled, Role};
 use super::decision::Decision;
-use super::entities::{Literals, join, literal, operator_entity, schema_error, uid};
+use super::declared::{Declared, Statement};
+use super::entities::{Literals, literal, operator_entity, schema_error, uid};
 use super::lower::{self, Programs};
+use super::manifest::WordKind;
 use super::mechanism::Scope;
 use super::memo::Memo;
-use super::{Action, Obligation, PolicyError, Question, Rule};
+use super::{Action, Copies, Obligation, PolicyError, Question, ReaderEntity, Rule};
 use crate::config;
 use crate::label::ClassSet;
 use crate::label::class::DataClass;
@@ -33,6 +35,18 @@ pub struct Setting {
     pub locations: Arc<[Arc<LocationFacts>]>,
     pub operator: config::Operator,
     pub mechanisms: Vec<config::Mechanism>,
+    /// The first that is about a bucket counts.
+    pub facts: Vec<config::Facts>,
+}
+
+/// The moment for which policies are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// What a clock shows. One that stands before the packs' own date is wrong: it must not take laws out of force,
+    /// so that date counts instead.
+    Clock(i64),
+    /// As on that day, also one long past.
+    AsOf(i64),
 }
 
 /// One in so many decisions that are worked out is worked out by Cedar too, and compared.
@@ -48,6 +62,8 @@ pub struct Snapshot {
     pub now: i64,
     pub gates: PolicySet,
     pub duties: PolicySet,
+    pub grounds: PolicySet,
+    pub commits: PolicySet,
     /// Position of each rule in the compiled set.
     order: HashMap<PolicyId, usize>,
     pub scopes: Vec<Scope>,
@@ -56,12 +72,13 @@ pub struct Snapshot {
     /// The operator and the actions: what every target's entities have in common.
     common: Entities,
     locations: Vec<Target>,
-    /// Made when first asked about, by country.
+    /// Made when first asked about: by country, once for each kind of reader.
     readers: Box<[OnceLock<Target>]>,
+    statements: Vec<Statement>,
     /// Countries that no rule, bloc or mechanism tells apart.
     pub alike: Vec<CountrySet>,
     /// For each action, when first asked about.
-    programs: [OnceLock<Programs>; 4],
+    programs: [OnceLock<Programs>; 7],
     /// How many decisions were worked out.
     sampled: AtomicU64,
     memo: Memo<Key, Decision>,
@@ -77,7 +94,12 @@ pub struct Key {
     pub home: Option<u16>,
     pub origin: Option<Country>,
     pub reader: Option<Country>,
+    pub reader_entity: ReaderEntity,
     pub scanned_completely: bool,
+    pub first_write: bool,
+    pub copies: Copies,
+    /// Position of the statement that is about the object.
+    declared: Option<u16>,
 }
 
 /// One place that a question is about.
@@ -97,24 +119,36 @@ pub struct Target {
 }
 
 impl Snapshot {
-    pub fn new(compiled: Arc<Compiled>, setting: Arc<Setting>, now: i64) -> Result<Snapshot, PolicyError> {
+    pub fn new(compiled: Arc<Compiled>, setting: Arc<Setting>, at: Moment) -> Result<Snapshot, PolicyError> {
         let scopes = setting
             .mechanisms
             .iter()
-            .map(|mechanism| Scope::new(mechanism, &compiled.words.mechanisms))
+            .map(|mechanism| Scope::new(mechanism, &compiled.words))
             .collect::<Result<Vec<_>, _>>()?;
         let changes = scopes.iter().filter_map(|scope| scope.until);
         let changes = changes.chain(compiled.blocs.iter().flat_map(|bloc| bloc.changes()));
-        let changes: BTreeSet<i64> =
-            changes.chain(compiled.rules.iter().filter_map(|rule| rule.effective)).collect();
-        let now = now.max(compiled.as_of);
+        let changes: BTreeSet<i64> = changes
+            .chain(compiled.rules.iter().flat_map(|rule| rule.effective.into_iter().chain(rule.expires)))
+            .collect();
+        let now = match at {
+            Moment::Clock(now) => now.max(compiled.as_of),
+            Moment::AsOf(now) => now,
+        };
+        let statements = setting.facts.iter().map(|stated| Statement::new(stated, &compiled.words));
+        let statements = statements.collect::<Result<Vec<_>, _>>()?;
         let from = changes.range(..=now).next_back().copied().unwrap_or(i64::MIN);
         let until = changes.range(now.saturating_add(1)..).next().copied().unwrap_or(i64::MAX);
 
-        let (mut gates, mut duties, mut order) = (PolicySet::new(), PolicySet::new(), HashMap::new());
+        let (mut gates, mut duties) = (PolicySet::new(), PolicySet::new());
+        let (mut grounds, mut commits, mut order) = (PolicySet::new(), PolicySet::new(), HashMap::new());
         for (index, rule) in compiled.rules.iter().enumerate() {
-            if rule.effective.is_some_and(|effective| effective <= now) {
-                let set = if rule.role == Role::Gate { &mut gates } else { &mut duties };
+            if rule.in_force(now) {
+                let set = match rule.role {
+                    Role::Gate => &mut gates,
+                    Role::Duty(_) => &mut duties,
+                    Role::Ground => &mut grounds,
+                    Role::Commit => &mut commits,
+                };
                 set.add(rule.policy.clone()).map_err(|error| PolicyError::Schema(error.to_string()))?;
             }
             order.insert(rule.policy.id().clone(), index);
@@ -126,9 +160,10 @@ impl Snapshot {
             Entities::from_entities([operator.1.clone()], Some(&compiled.schema)).map_err(schema_error)?;
         let mut snapshot = Snapshot {
             alike: alike(&compiled, &scopes),
-            readers: Country::all().map(|_| OnceLock::new()).collect(),
+            readers: (0..3 * Country::all().count()).map(|_| OnceLock::new()).collect(),
+            statements,
             locations: Vec::with_capacity(setting.locations.len()),
-            programs: [const { OnceLock::new() }; 4],
+            programs: [const { OnceLock::new() }; 7],
             sampled: AtomicU64::new(0),
             memo: Memo::new(),
             compiled,
@@ -138,6 +173,8 @@ impl Snapshot {
             now,
             gates,
             duties,
+            grounds,
+            commits,
             order,
             scopes,
             words,
@@ -152,9 +189,12 @@ impl Snapshot {
             snapshot.locations.push(target);
         }
         snapshot.probe()?;
-        // The action that every write asks about.
-        snapshot.programs(Action::Store)?;
         Ok(snapshot)
+    }
+
+    /// Lowers the rules of the action that every write asks about, which is otherwise done when it is first asked.
+    pub fn warm(&self) -> Result<(), PolicyError> {
+        self.programs(Action::Store, ReaderEntity::Other).map(|_| ())
     }
 
     /// Whether it may be asked at this moment. A clock that stands before the packs' own date is wrong: it must
@@ -173,8 +213,28 @@ impl Snapshot {
             home: question.home.and_then(|home| self.position(home)).and_then(|n| u16::try_from(n).ok()),
             origin: question.origin.filter(|_| self.compiled.asks_origin),
             reader: question.reader.filter(|_| question.action == Action::Read),
+            reader_entity: match question.action {
+                Action::Read => question.reader_entity,
+                _ => ReaderEntity::Other,
+            },
             scanned_completely: question.scanned_completely,
+            first_write: question.action == Action::Store && question.held_in.is_empty(),
+            copies: match question.action {
+                Action::Read => Copies::MayFollow,
+                _ => question.copies,
+            },
+            declared: self
+                .statements
+                .iter()
+                .position(|statement| statement.is_about(question))
+                .and_then(|position| u16::try_from(position).ok()),
         }
+    }
+
+    /// What was stated of the object beside its labels.
+    pub fn declared(&self, key: &Key) -> Declared {
+        let statement = key.declared.and_then(|position| self.statements.get(usize::from(position)));
+        statement.map(|statement| statement.declared).unwrap_or_default()
     }
 
     /// The answer, from memory if it was given before.
@@ -210,7 +270,7 @@ impl Snapshot {
         let mut asking = Asking::new(self, &key);
         let verdicts = match key.action {
             Action::Read => vec![match key.reader {
-                Some(country) => asking.verdict(self.reader(country)?, AtHome::No)?,
+                Some(country) => asking.verdict(self.reader(country, key.reader_entity)?, AtHome::No)?,
                 None => asking.unknown_reader(&key)?,
             }],
             _ => {
@@ -225,26 +285,30 @@ impl Snapshot {
         Ok(Decision::new(self.compiled.hash.clone(), key.action, &self.setting.locations, verdicts))
     }
 
-    /// The rules for an action over all of its places, lowered when they are first asked about.
-    pub fn programs(&self, action: Action) -> Result<&Programs, PolicyError> {
-        let slot = match action {
-            Action::Store => &self.programs[0],
-            Action::Replicate => &self.programs[1],
-            Action::Relocate => &self.programs[2],
-            Action::Read => &self.programs[3],
+    /// The rules for an action over all of its places, lowered when they are first asked about. For reads there is
+    /// one for each kind of reader.
+    pub fn programs(&self, action: Action, reader: ReaderEntity) -> Result<&Programs, PolicyError> {
+        let slot = match (action, reader) {
+            (Action::Store, _) => &self.programs[0],
+            (Action::Replicate, _) => &self.programs[1],
+            (Action::Relocate, _) => &self.programs[2],
+            (Action::Commit, _) => &self.programs[3],
+            (Action::Read, ReaderEntity::Same) => &self.programs[4],
+            (Action::Read, ReaderEntity::Other) => &self.programs[5],
+            (Action::Read, ReaderEntity::Authority) => &self.programs[6],
         };
         if let Some(programs) = slot.get() {
             return Ok(programs);
         }
-        let programs = Programs::compile(self, action, &self.targets(action)?)?;
+        let programs = Programs::compile(self, action, &self.targets(action, reader)?)?;
         Ok(slot.get_or_init(|| programs))
     }
 
     /// Ids of the rules that have no lowered form and are evaluated by Cedar each time, which is slow.
     pub fn slow_rules(&self) -> Result<Vec<String>, PolicyError> {
         let mut slow = BTreeSet::new();
-        for action in [Action::Store, Action::Replicate, Action::Relocate, Action::Read] {
-            let programs = self.programs(action)?.0.iter();
+        for action in [Action::Store, Action::Replicate, Action::Relocate, Action::Commit, Action::Read] {
+            let programs = self.programs(action, ReaderEntity::Other)?.0.iter();
             slow.extend(programs.flat_map(|(_, program)| program.slow().collect::<Vec<_>>()));
         }
         let rules = slow.into_iter().filter_map(|index| self.compiled.rules.get(index));
@@ -252,9 +316,9 @@ impl Snapshot {
     }
 
     /// The places of an action: all locations, or a reader in each country.
-    pub fn targets(&self, action: Action) -> Result<Vec<&Target>, PolicyError> {
+    pub fn targets(&self, action: Action, reader: ReaderEntity) -> Result<Vec<&Target>, PolicyError> {
         match action {
-            Action::Read => Country::all().map(|country| self.reader(country)).collect(),
+            Action::Read => Country::all().map(|country| self.reader(country, reader)).collect(),
             _ => Ok(self.locations.iter().collect()),
         }
     }
@@ -264,7 +328,7 @@ impl Snapshot {
         let rule = self.compiled.rules.get(index)?;
         match &rule.role {
             Role::Duty(obligation) => Some((&rule.rule, obligation)),
-            Role::Gate => None,
+            _ => None,
         }
     }
 
@@ -279,7 +343,7 @@ impl Snapshot {
     ) -> Result<bool, PolicyError> {
         let key = Key { held_in, ..key };
         let (target, home) = match place {
-            Place::Reader(country) => (self.reader(country)?, AtHome::No),
+            Place::Reader(country) => (self.reader(country, key.reader_entity)?, AtHome::No),
             Place::Location(index) => {
                 let target = self.locations.get(index);
                 let home = key.home.is_some_and(|home| usize::from(home) == index);
@@ -296,22 +360,25 @@ impl Snapshot {
         self.in_force(country, Facts::new(key, self).held)
     }
 
+    pub fn locations(&self) -> &[Target] {
+        &self.locations
+    }
+
     pub fn position(&self, location: &LocationId) -> Option<usize> {
         self.setting.locations.iter().position(|place| place.id == *location)
     }
 
     fn location_target(&self, facts: &LocationFacts) -> Result<Target, PolicyError> {
-        let known = &self.compiled.words.certs;
+        let words = &self.compiled.words;
+        let unknown =
+            |problem| PolicyError::Location { location: facts.id.clone(), problem: Box::new(problem) };
         let mut certs = Vec::with_capacity(facts.certifications.len());
         for word in &facts.certifications {
-            if !known.contains(word) {
-                return Err(PolicyError::UnknownCertification {
-                    location: facts.id.clone(),
-                    word: word.chars().take(80).collect(),
-                    known: join(known.iter()),
-                });
-            }
-            certs.push(literal("Cert", word)?);
+            certs.push(literal("Cert", words.word(WordKind::Cert, word).map_err(unknown)?)?);
+        }
+        let mut zones = Vec::with_capacity(facts.zones.len());
+        for word in &facts.zones {
+            zones.push(literal("Zone", words.word(WordKind::Zone, word).map_err(unknown)?)?);
         }
         let uid = uid("Location", facts.id.as_str())?;
         let attributes = HashMap::from([
@@ -322,21 +389,30 @@ impl Snapshot {
             ("providerCountry".to_owned(), self.words.country(facts.provider_country)),
             ("providerBlocs".to_owned(), self.blocs_of(facts.provider_country)),
             ("certs".to_owned(), RestrictedExpression::new_set(certs)),
+            ("zones".to_owned(), RestrictedExpression::new_set(zones)),
         ]);
         self.target(uid, facts.country, attributes)
     }
 
-    pub fn reader(&self, country: Country) -> Result<&Target, PolicyError> {
+    pub fn reader(&self, country: Country, entity: ReaderEntity) -> Result<&Target, PolicyError> {
+        let kind = match entity {
+            ReaderEntity::Same => 0,
+            ReaderEntity::Other => 1,
+            ReaderEntity::Authority => 2,
+        };
         let slot = self
             .readers
-            .get(country.index())
+            .get(kind * (self.readers.len() / 3) + country.index())
             .ok_or_else(|| PolicyError::Question("no such country".to_owned()))?;
         if let Some(target) = slot.get() {
             return Ok(target);
         }
+        let flag = |set: bool| RestrictedExpression::new_bool(set);
         let attributes = HashMap::from([
             ("country".to_owned(), self.words.country(country)),
             ("blocs".to_owned(), self.blocs_of(country)),
+            ("sameEntity".to_owned(), flag(entity == ReaderEntity::Same)),
+            ("authority".to_owned(), flag(entity == ReaderEntity::Authority)),
         ]);
         let target = self.target(uid("Reader", country.code())?, country, attributes)?;
         Ok(slot.get_or_init(|| target))
@@ -369,7 +445,7 @@ impl Snapshot {
     }
 
     pub fn kind(&self, word: &str) -> Option<usize> {
-        self.compiled.words.mechanisms.iter().position(|known| **known == *word)
+        self.compiled.words.find(WordKind::Mechanism, word)
     }
 
     pub fn rules_of<'a>(&self, ids: impl Iterator<Item = &'a PolicyId>) -> Vec<usize> {
@@ -382,12 +458,15 @@ impl Snapshot {
     /// cannot fill is refused when it is loaded and not when a client asks.
     fn probe(&self) -> Result<(), PolicyError> {
         let facts = Facts::default();
-        let reader = Country::all().next().map(|country| self.reader(country)).transpose()?;
+        let reader =
+            Country::all().next().map(|country| self.reader(country, ReaderEntity::Other)).transpose()?;
         let targets = self.locations.iter().take(1).chain(reader);
         for target in targets {
             let at_rest = target.uid.type_name().basename() == "Location";
-            let actions: &[&str] =
-                if at_rest { &["Store", "Replicate", "Relocate", "Oblige"] } else { &["Read", "Oblige"] };
+            let actions: &[&str] = match at_rest {
+                true => &["Store", "Replicate", "Relocate", "Commit", "Oblige", "Ground"],
+                false => &["Read", "Oblige", "Ground"],
+            };
             for action in actions {
                 let context = self.context(&facts, &[], AtHome::No)?;
                 let action = uid("Action", action)?;
@@ -413,7 +492,16 @@ impl Snapshot {
         };
         let classes: Vec<usize> = facts.classes.iter().map(DataClass::index).collect();
         let flag = RestrictedExpression::new_bool;
+        let bits =
+            |bits: u128, length: usize| (0..length).filter(move |n| bits >> n & 1 == 1).collect::<Vec<_>>();
         let pairs = [
+            ("sensitiveIn", pick(&words.regimes, &bits(facts.sensitive_in.into(), words.regimes.len()))),
+            ("collectedIn", countries(facts.collected_in)),
+            ("serviceIn", countries(facts.service_in)),
+            ("under", countries(facts.under)),
+            ("keyCountries", countries(facts.key_countries)),
+            ("firstWrite", flag(facts.first_write)),
+            ("attrs", pick(&words.attrs, &bits(facts.attrs, words.attrs.len().min(128)))),
             ("classes", pick(&words.classes, &classes)),
             ("subjects", countries(facts.subjects)),
             ("subjectBlocs", pick(&words.blocs, &facts.subject_blocs)),

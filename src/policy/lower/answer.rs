@@ -7,20 +7,30 @@ use crate::policy::asking::{Facts, unknown_readers};
 use crate::policy::decision::{Verdict, default_deny, evaluation_error, extend};
 use crate::policy::mechanism::MechanismUse;
 use crate::policy::snapshot::{Key, Snapshot, Target};
-use crate::policy::{Action, PolicyError, Rule};
+use crate::policy::{Action, Copies, PolicyError, Rule};
 
 /// The verdicts for a question: one for each location, or one for the reader.
 pub fn verdicts(snapshot: &Snapshot, key: &Key) -> Result<Vec<Verdict>, PolicyError> {
     let facts = Facts::new(key, snapshot);
-    let programs = snapshot.programs(key.action)?;
-    let targets = snapshot.targets(key.action)?;
+    let programs = snapshot.programs(key.action, key.reader_entity)?;
+    let targets = snapshot.targets(key.action, key.reader_entity)?;
     if key.action != Action::Read {
         let mut verdicts = Vec::with_capacity(targets.len());
         for (range, program) in &programs.0 {
             let home = key.home.map_or(0, |home| lane_in(range, usize::from(home)));
             let some = targets.get(range.clone()).unwrap_or_default();
             let answering = Answering::new(snapshot, program, some, key.action, &facts, home);
-            answering.verdicts(Lanes::MAX, &mut verdicts);
+            let missing = match (key.copies, key.action) {
+                (Copies::MayFollow, _) | (_, Action::Commit) => None,
+                (Copies::Complete, _) => {
+                    let commits = snapshot.programs(Action::Commit, key.reader_entity)?;
+                    let commit =
+                        commits.0.iter().find(|(other, _)| other == range).map(|(_, program)| program);
+                    let asked = Asked { snapshot, action: Action::Commit.name(), targets: some };
+                    commit.map(|program| program.decide(&asked, &answering.inputs, Lanes::MAX))
+                }
+            };
+            answering.verdicts(Lanes::MAX, missing.as_ref(), &mut verdicts);
         }
         return Ok(verdicts);
     }
@@ -32,8 +42,11 @@ pub fn verdicts(snapshot: &Snapshot, key: &Key) -> Result<Vec<Verdict>, PolicyEr
             .ok_or_else(|| PolicyError::Question("no such country".to_owned()))?;
         let some = targets.get(range.clone()).unwrap_or_default();
         let mut verdicts = Vec::new();
-        Answering::new(snapshot, program, some, key.action, &facts, 0)
-            .verdicts(lane_in(range, index), &mut verdicts);
+        Answering::new(snapshot, program, some, key.action, &facts, 0).verdicts(
+            lane_in(range, index),
+            None,
+            &mut verdicts,
+        );
         verdicts.pop().ok_or_else(|| PolicyError::Question("no such country".to_owned()))
     };
     if let Some(reader) = key.reader {
@@ -48,6 +61,7 @@ pub fn verdicts(snapshot: &Snapshot, key: &Key) -> Result<Vec<Verdict>, PolicyEr
         extend(&mut all.rules, &verdict.rules);
         extend(&mut all.obligations, &verdict.obligations);
         extend(&mut all.duties, &verdict.duties);
+        extend(&mut all.grounds, &verdict.grounds);
         extend(&mut all.mechanisms, &verdict.mechanisms);
     }
     Ok(vec![all])
@@ -80,17 +94,35 @@ impl<'a> Answering<'a> {
         Answering { snapshot, program, targets, gate, inputs: Inputs { facts, home, mechanisms } }
     }
 
-    /// Adds the verdicts of the places in `live`, in order.
-    fn verdicts(&self, live: Lanes, verdicts: &mut Vec<Verdict>) {
-        let outcome = self.program.decide(&self.gate, &self.inputs, live);
+    /// Adds the verdicts of the places in `live`, in order. `copies` says where a copy elsewhere would be missing.
+    fn verdicts(&self, live: Lanes, copies: Option<&Outcome>, verdicts: &mut Vec<Verdict>) {
+        let mut outcome = self.program.decide(&self.gate, &self.inputs, live);
+        if let Some(copies) = copies {
+            let allowed = outcome.allowed;
+            outcome.allowed &= copies.allowed;
+            outcome.failed |= copies.failed & allowed;
+            // They are told only where nothing else stands against the place.
+            let told = copies.forbids.iter().map(|(index, lanes)| (*index, lanes & allowed));
+            outcome.forbids.extend(told.filter(|(_, lanes)| *lanes != 0));
+        }
         let oblige = Asked { action: "Oblige", ..self.gate };
         let (due, undecided) = self.program.duties(&oblige, &self.inputs, outcome.allowed);
+        let ground = Asked { action: "Ground", ..self.gate };
+        let (grounds, more_undecided) = self.program.grounds(&ground, &self.inputs, outcome.allowed);
+        let undecided = undecided | more_undecided;
         for lane in (0..self.targets.len()).filter(|lane| live >> lane & 1 == 1) {
-            verdicts.push(self.verdict(lane, &outcome, &due, undecided));
+            verdicts.push(self.verdict(lane, &outcome, &due, &grounds, undecided));
         }
     }
 
-    fn verdict(&self, lane: usize, outcome: &Outcome, due: &[(usize, Lanes)], undecided: Lanes) -> Verdict {
+    fn verdict(
+        &self,
+        lane: usize,
+        outcome: &Outcome,
+        due: &[(usize, Lanes)],
+        grounds: &[(usize, Lanes)],
+        undecided: Lanes,
+    ) -> Verdict {
         let at = |lanes: Lanes| lanes >> lane & 1 == 1;
         let refused = |rules| Verdict { rules, ..Verdict::default() };
         if at(outcome.failed) || (at(outcome.allowed) && at(undecided)) {
@@ -106,13 +138,15 @@ impl<'a> Answering<'a> {
         let mut verdict = Verdict {
             allowed: true,
             rules: self.rules(lane, &outcome.permits),
+            grounds: self.rules(lane, grounds),
             mechanisms: self.needed(lane),
             ..Verdict::default()
         };
         for (index, _) in due.iter().filter(|(_, lanes)| at(*lanes)) {
-            if let Some((rule, obligation)) = self.snapshot.duty(*index) {
-                extend(&mut verdict.obligations, std::slice::from_ref(obligation));
-                extend(&mut verdict.duties, std::slice::from_ref(rule));
+            if let (Some((rule, obligation)), Some(target)) =
+                (self.snapshot.duty(*index), self.targets.get(lane))
+            {
+                verdict.owe(rule, obligation, target.country);
             }
         }
         verdict

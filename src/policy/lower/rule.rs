@@ -13,6 +13,7 @@ use crate::label::ClassSet;
 use crate::label::class::DataClass;
 use crate::names::{Country, CountrySet};
 use crate::policy::entities::uid;
+use crate::policy::manifest::WordKind;
 use crate::policy::snapshot::{Snapshot, Target};
 
 /// A condition over all places at once.
@@ -34,6 +35,10 @@ pub enum Test {
     Classes(ClassTest),
     /// The subjects are in one of these blocs (positions, as bits).
     SubjectBlocs(u64),
+    /// It is sensitive under one of these laws (positions, as bits).
+    SensitiveIn(u64),
+    /// It has one of these attributes (positions, as bits).
+    Attrs(u128),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +46,7 @@ pub enum Flag {
     Labelled,
     ScannedCompletely,
     Regulated,
+    FirstWrite,
 }
 
 /// A set of countries that comes with the question.
@@ -50,6 +56,10 @@ pub enum CountryVar {
     Uncovered,
     Origin,
     HeldIn,
+    CollectedIn,
+    ServiceIn,
+    Under,
+    KeyCountries,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -116,7 +126,10 @@ impl Test {
                 Flag::Labelled => inputs.facts.labelled,
                 Flag::ScannedCompletely => inputs.facts.scanned_completely,
                 Flag::Regulated => inputs.facts.regulated,
+                Flag::FirstWrite => inputs.facts.first_write,
             }),
+            Test::SensitiveIn(regimes) => everywhere(inputs.facts.sensitive_in & regimes != 0),
+            Test::Attrs(attrs) => everywhere(inputs.facts.attrs & attrs != 0),
             Test::AtHome => inputs.home,
             Test::Mechanism(kind) => inputs.mechanisms.get(*kind).copied().unwrap_or(0),
             Test::SubjectBlocs(blocs) => {
@@ -162,6 +175,10 @@ impl CountryVar {
             "uncoveredSubjects" => CountryVar::Uncovered,
             "origin" => CountryVar::Origin,
             "heldIn" => CountryVar::HeldIn,
+            "collectedIn" => CountryVar::CollectedIn,
+            "serviceIn" => CountryVar::ServiceIn,
+            "under" => CountryVar::Under,
+            "keyCountries" => CountryVar::KeyCountries,
             _ => return None,
         })
     }
@@ -172,6 +189,10 @@ impl CountryVar {
             CountryVar::Uncovered => inputs.facts.uncovered,
             CountryVar::Origin => inputs.facts.origin.into_iter().collect(),
             CountryVar::HeldIn => inputs.facts.held_in,
+            CountryVar::CollectedIn => inputs.facts.collected_in,
+            CountryVar::ServiceIn => inputs.facts.service_in,
+            CountryVar::Under => inputs.facts.under,
+            CountryVar::KeyCountries => inputs.facts.key_countries,
         }
     }
 }
@@ -189,6 +210,8 @@ enum SetVar {
     Classes,
     Blocs,
     Mechanisms,
+    Regimes,
+    Attrs,
     Countries(CountryVar),
 }
 
@@ -249,6 +272,7 @@ impl Lowering<'_> {
                 "labelled" => Test::Flag(Flag::Labelled),
                 "scannedCompletely" => Test::Flag(Flag::ScannedCompletely),
                 "regulated" => Test::Flag(Flag::Regulated),
+                "firstWrite" => Test::Flag(Flag::FirstWrite),
                 "atHome" => Test::AtHome,
                 _ => return None,
             });
@@ -324,6 +348,22 @@ impl Lowering<'_> {
                     tests.push(Test::SubjectBlocs(1_u64.checked_shl(u32::try_from(index).ok()?)?));
                 }
                 members_of(relation, tests)
+            }
+            (SetVar::Regimes, Members::Words(words)) => {
+                let regimes = &self.snapshot.compiled.regimes;
+                let bit = |word: &String| {
+                    let position = regimes.iter().position(|regime| regime.name == *word)?;
+                    Some(Test::SensitiveIn(1_u64.checked_shl(u32::try_from(position).ok()?)?))
+                };
+                members_of(relation, words.iter().map(bit).collect::<Option<_>>()?)
+            }
+            (SetVar::Attrs, Members::Words(words)) => {
+                let known = self.snapshot.compiled.words.list(WordKind::Attr);
+                let bit = |word: &String| {
+                    let position = known.iter().position(|attr| **attr == **word)?;
+                    Some(Test::Attrs(1_u128.checked_shl(u32::try_from(position).ok()?)?))
+                };
+                members_of(relation, words.iter().map(bit).collect::<Option<_>>()?)
             }
             (SetVar::Mechanisms, Members::Words(words)) => {
                 let kinds = words.iter().map(|word| self.snapshot.kind(word));
@@ -423,6 +463,8 @@ fn set_var(expr: &Expr) -> Option<SetVar> {
         "classes" => Some(SetVar::Classes),
         "subjectBlocs" => Some(SetVar::Blocs),
         "mechanisms" => Some(SetVar::Mechanisms),
+        "sensitiveIn" => Some(SetVar::Regimes),
+        "attrs" => Some(SetVar::Attrs),
         other => CountryVar::named(other).map(SetVar::Countries),
     }
 }

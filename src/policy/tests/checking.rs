@@ -8,7 +8,7 @@ fn problems(path: &str, edit: impl Fn(&str) -> String) -> String {
 
 #[test]
 fn the_shipped_packs_are_valid() {
-    let report = check::check(&PackSource::embedded()).unwrap();
+    let report = check::check(&source()).unwrap();
     assert!(report.is_usable());
     let text = report.to_string();
     assert!(text.contains("Counsel must review this pack"), "{text}");
@@ -101,9 +101,10 @@ fn a_schema_that_this_version_cannot_fill_is_refused_when_loading() {
     let sources = edited("schema.cedarschema", |text| {
         text.replace("atHome: Bool,", "atHome: Bool,\n  moonPhase: Long,")
     });
-    let setting =
-        Setting { locations: world().into(), operator: config::Operator::default(), mechanisms: Vec::new() };
-    let error = Snapshot::new(Arc::new(compile(&sources).unwrap()), Arc::new(setting), TODAY).err().unwrap();
+    let told = setting(world(), &config::Operator::default(), &[]);
+    let error = Snapshot::new(Arc::new(compile(&sources).unwrap()), Arc::new(told), Moment::Clock(TODAY))
+        .err()
+        .unwrap();
     assert!(matches!(error, PolicyError::Schema(_)), "{error}");
 }
 

@@ -37,9 +37,9 @@ proptest! {
 /// Random questions hardly ever meet a rule's own ground; the packs' cases do, one for each rule at least.
 #[test]
 fn every_case_of_the_packs_is_answered_as_cedar_does() {
-    let sources = PackSource::embedded().read().unwrap();
+    let sources = source().read().unwrap();
     for (pack, case) in cases::read_cases(&sources).unwrap() {
-        let (snapshot, key) = case.question(&SHIPPED).unwrap().unwrap();
+        let (snapshot, key) = case.question(&WORLD).unwrap().unwrap();
         assert_eq!(
             snapshot.evaluate(key).unwrap(),
             snapshot.evaluate_by_cedar(key).unwrap(),
@@ -50,13 +50,9 @@ fn every_case_of_the_packs_is_answered_as_cedar_does() {
 }
 
 #[test]
-fn nothing_in_the_shipped_packs_is_left_to_cedar() {
-    let setting = Setting {
-        locations: world().into(),
-        operator: config::Operator::default(),
-        mechanisms: vec![mechanism("scc")],
-    };
-    let snapshot = Snapshot::new(Arc::clone(&SHIPPED), Arc::new(setting), TODAY).unwrap();
+fn nothing_in_the_packs_is_left_to_cedar() {
+    let told = setting(world(), &config::Operator::default(), &[mechanism("scc")]);
+    let snapshot = Snapshot::new(Arc::clone(&WORLD), Arc::new(told), Moment::Clock(TODAY)).unwrap();
     assert_eq!(snapshot.slow_rules().unwrap(), Vec::<String>::new());
 }
 
@@ -68,9 +64,8 @@ fn with_rule(condition: &str) -> Snapshot {
             "{text}\n{annotations}forbid (principal, action in Action::\"Transfer\", resource)\nwhen {{ {condition} }};\n"
         )
     });
-    let setting =
-        Setting { locations: world().into(), operator: config::Operator::default(), mechanisms: Vec::new() };
-    Snapshot::new(Arc::new(compile(&sources).unwrap()), Arc::new(setting), TODAY).unwrap()
+    let told = setting(world(), &config::Operator::default(), &[]);
+    Snapshot::new(Arc::new(compile(&sources).unwrap()), Arc::new(told), Moment::Clock(TODAY)).unwrap()
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn any_subjects(least: usize) -> impl Strategy<Value = CountrySet> {
 }
 
 fn any_mechanisms() -> impl Strategy<Value = Vec<config::Mechanism>> {
-    let words: Vec<String> = SHIPPED.words.mechanisms.iter().map(ToString::to_string).collect();
+    let words: Vec<String> = WORLD.words.list(WordKind::Mechanism).iter().map(ToString::to_string).collect();
     let one = (proptest::sample::select(words), any_subjects(0), proptest::option::of(any_classes(1)));
     let one = one.prop_map(|(kind, destinations, classes)| config::Mechanism {
         destinations: destinations.iter().collect(),
@@ -64,11 +64,11 @@ pub(super) fn any_scene(classes: usize, subjects: usize) -> impl Strategy<Value 
         .prop_map(|((flags, sector), mechanisms, classes, subjects, held_in, action, home, scanned)| {
             Scene {
                 operator: config::Operator {
-                    country: None,
                     sector: sector.map(str::to_owned),
                     ciio: flags.0,
                     public_body: flags.1,
                     pi_volume_processor: flags.2,
+                    ..config::Operator::default()
                 },
                 mechanisms,
                 classes,
@@ -83,12 +83,8 @@ pub(super) fn any_scene(classes: usize, subjects: usize) -> impl Strategy<Value 
 
 impl Scene {
     pub(super) fn snapshot(&self) -> Snapshot {
-        let setting = Setting {
-            locations: world().into(),
-            operator: self.operator.clone(),
-            mechanisms: self.mechanisms.clone(),
-        };
-        Snapshot::new(Arc::clone(&SHIPPED), Arc::new(setting), TODAY).unwrap()
+        let told = setting(world(), &self.operator, &self.mechanisms);
+        Snapshot::new(Arc::clone(&WORLD), Arc::new(told), Moment::Clock(TODAY)).unwrap()
     }
 
     fn ask(&self, snapshot: &Snapshot) -> Decision {
@@ -195,9 +191,9 @@ fn an_unknown_reader_is_as_free_as_the_least_free_of_all_countries() {
                     when { context.classes.contains(Class::\"business.content\") && resource.country == Country::\"KP\" };";
         format!("{text}\n{annotations}{deny}\n")
     });
-    let setting =
-        Setting { locations: world().into(), operator: config::Operator::default(), mechanisms: Vec::new() };
-    let snapshot = Snapshot::new(Arc::new(compile(&sources).unwrap()), Arc::new(setting), TODAY).unwrap();
+    let told = setting(world(), &config::Operator::default(), &[]);
+    let snapshot =
+        Snapshot::new(Arc::new(compile(&sources).unwrap()), Arc::new(told), Moment::Clock(TODAY)).unwrap();
     let read = |reader: Option<&str>| {
         let asked = Question {
             reader: reader.map(country),
