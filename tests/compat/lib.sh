@@ -40,7 +40,6 @@ need_python() {
 }
 
 need_node() {
-    need_package node nodejs
     need_package npm npm
     mkdir -p "$CACHE/js"
     cp "$HERE"/js/* "$CACHE/js/"
