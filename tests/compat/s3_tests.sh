@@ -52,8 +52,8 @@ s3_tests() {
 # s3_tests_run NAME ENDPOINT TEST...: what fails is for the comparison to judge.
 s3_tests_run() {
     local name=$1 address=${2#http://} config=$WORK/s3-tests-$1.conf region=default
-    # What a bucket's constraint may name: RGW's own region, or a location's.
-    [[ $1 != one ]] || region=us-east-1
+    # What a bucket's constraint may name: RGW's own region, that of a location, or its id.
+    [[ $1 != one ]] || region=home
     shift 2
     sed -e "s/^host = localhost/host = ${address%:*}/" -e "s/^port = 8000/port = ${address#*:}/" \
         -e "s/^api_name = default/api_name = $region/" \
