@@ -21,6 +21,7 @@ mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
+mod oracle;
 pub mod scenario;
 mod snapshot;
 pub mod source;
