@@ -345,13 +345,23 @@ pub struct Geo {
 }
 
 /// Where the residency policies come from.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Policy {
     /// Folder of policy packs; the packs that were shipped with this version when absent.
     pub directory: Option<PathBuf>,
     /// Names of packs to load; all when empty.
     pub packs: Vec<String>,
+    /// Whether changes of the folder's files are taken up without a signal.
+    pub watch: bool,
+    /// Whether a set takes effect only when a second person has approved exactly these files.
+    pub require_approval: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy { directory: None, packs: Vec::new(), watch: true, require_approval: false }
+    }
 }
 
 /// A secret that never prints.

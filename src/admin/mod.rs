@@ -28,7 +28,10 @@ async fn answer(gateway: &Gateway, request: &Parts) -> Response<Body> {
     match request.uri.path() {
         "/healthz" => text(StatusCode::OK, "text/plain", "ok\n"),
         "/readyz" => match gateway.readiness().await {
-            Ok(()) => text(StatusCode::OK, "text/plain", "ready\n"),
+            Ok(()) => {
+                let notes: String = gateway.notes().iter().map(|note| format!("note: {note}\n")).collect();
+                text(StatusCode::OK, "text/plain", format!("ready\n{notes}"))
+            }
             Err(problems) => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{}\n", problems.join("\n")))
             }

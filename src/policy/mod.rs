@@ -7,6 +7,7 @@
 //!
 //! Not here: where labels come from, and which of the allowed locations is chosen.
 
+pub mod activation;
 mod applies;
 mod asking;
 pub mod cases;
@@ -17,6 +18,7 @@ mod declared;
 mod engine;
 mod entities;
 pub mod explain;
+pub mod kept;
 mod lower;
 mod manifest;
 mod mechanism;
@@ -33,8 +35,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub use activation::Activation;
 pub use decision::{Decision, LocationSet, Permit, ReadPermit, Refusal};
-pub use engine::Engine;
+pub use engine::{Candidate, Engine};
 pub use manifest::WordKind;
 pub use mechanism::MechanismUse;
 pub use snapshot::Setting;
@@ -192,6 +195,10 @@ pub enum PolicyError {
     Question(String),
     #[error("a lowered rule answered otherwise than Cedar; nothing is decided with this policy set")]
     Disagreement,
+    #[error(transparent)]
+    Activation(#[from] activation::ActivationError),
+    #[error(transparent)]
+    Kept(#[from] Box<kept::KeptError>),
     #[error("`{0}` is not a configured location")]
     UnknownLocation(LocationId),
 }
