@@ -65,6 +65,17 @@ pub enum Cause {
     Release,
 }
 
+impl Cause {
+    pub fn word(self) -> &'static str {
+        match self {
+            Cause::Start => "start",
+            Cause::Reload => "reload",
+            Cause::Rollback => "rollback",
+            Cause::Release => "release",
+        }
+    }
+}
+
 /// One moment at which a set took effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Taken {
