@@ -212,6 +212,25 @@ impl ObjectKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether the key, read as a path below its bucket's folder, leads out of it and on to something else:
+    /// `../other/key`, `a/../../other/key`. A server that keeps objects as files may read it so.
+    ///
+    /// S3 itself refuses such keys ("Naming Amazon S3 objects": relative path elements may never outnumber the others).
+    pub fn leads_out_of_its_bucket(&self) -> bool {
+        let mut depth = 0_usize;
+        let mut is_outside = false;
+        for segment in self.0.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." if depth > 0 => depth -= 1,
+                ".." => is_outside = true,
+                _ if is_outside => return true,
+                _ => depth += 1,
+            }
+        }
+        false
+    }
 }
 
 impl FromStr for ObjectKey {
@@ -280,6 +299,32 @@ const CODES: [[u8; 2]; 249] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_leads_to_another_bucket_is_told_from_one_that_merely_looks_odd() {
+        let leads_out = |key: &str| key.parse::<ObjectKey>().unwrap().leads_out_of_its_bucket();
+        for key in
+            ["../b/k", "../b", "a/../../b", "/../b", "//..//b", "./../b", "a/b/../../../c/d", "../b/.."]
+        {
+            assert!(leads_out(key), "{key}");
+        }
+        for key in [
+            "..",
+            "a/../b",
+            "a/b/../../c",
+            "../",
+            "a/../..",
+            "...",
+            "..a/b",
+            "a..",
+            ".../b",
+            "..%2fb",
+            "..\\b",
+            "/",
+        ] {
+            assert!(!leads_out(key), "{key}");
+        }
+    }
 
     #[test]
     fn every_code_parses_back_to_itself() {

@@ -55,7 +55,7 @@ fn every_key_of_the_configuration_is_documented() {
         let key = match field {
             // Renamed, or written as tables.
             "kind" => "type".to_owned(),
-            "locations" | "apps" | "mechanisms" | "rules" | "store" => continue,
+            "locations" | "apps" | "sessions" | "mechanisms" | "rules" | "store" => continue,
             field => field.replace('_', "-"),
         };
         assert!(
@@ -68,7 +68,7 @@ fn every_key_of_the_configuration_is_documented() {
     for table in ["gateway", "gateway.tls", "admin", "node", "operator", "label", "geo", "policy"] {
         assert!(CONFIGURATION.contains(&format!("`[{table}]`")), "[{table}]");
     }
-    for table in ["location", "app", "mechanism", "label.rule"] {
+    for table in ["location", "app", "app.session", "mechanism", "label.rule"] {
         assert!(CONFIGURATION.contains(&format!("`[[{table}]]`")), "[[{table}]]");
     }
 }

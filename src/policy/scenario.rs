@@ -306,6 +306,9 @@ impl Asked {
             (None, None) => compiled.as_of,
         };
         let mut world = World::new(scenario, compiled)?;
+        for words in [&scenario.subjects, &scenario.collected_in] {
+            words.iter().for_each(|word| world.province(word));
+        }
         for (name, value) in &scenario.attrs {
             world.attr(name, value)?;
         }
@@ -371,6 +374,14 @@ impl World<'_> {
                 ..config::Facts::default()
             },
         })
+    }
+
+    /// A part of a country that is named in place of the country: its law binds the object.
+    fn province(&mut self, word: &str) {
+        let pair = format!("province={word}");
+        if word.contains('-') && self.compiled.words.find(WordKind::Attr, &pair).is_some() {
+            self.facts.attrs.push(pair);
+        }
     }
 
     /// Takes one attribute in. Its value says what kind it is.
@@ -548,5 +559,13 @@ fn plain(kind: &str) -> config::Mechanism {
 /// Country codes; `unknown` is none.
 fn countries(field: &str, words: &OneOrMany) -> Result<Vec<Country>, ScenarioError> {
     let known = words.iter().filter(|word| *word != "unknown");
-    known.map(|word| word.parse().map_err(|error| wrong(field, error))).collect()
+    known.map(|word| country_of(word).parse().map_err(|error| wrong(field, error))).collect()
+}
+
+/// `CA-QC` (ISO 3166-2) lies in `CA`.
+fn country_of(word: &str) -> &str {
+    match word.split_once('-') {
+        Some((country, part)) if country.len() == 2 && !part.is_empty() => country,
+        _ => word,
+    }
 }
