@@ -379,11 +379,13 @@ pub struct Policy {
     pub watch: bool,
     /// Whether a set takes effect only when a second person has approved exactly these files.
     pub require_approval: bool,
+    /// Folder of a candidate set that is asked beside the one in force, and decides nothing.
+    pub shadow: Option<PathBuf>,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy { directory: None, packs: Vec::new(), watch: true, require_approval: false }
+        Policy { directory: None, packs: Vec::new(), watch: true, require_approval: false, shadow: None }
     }
 }
 
@@ -453,6 +455,7 @@ impl Config {
         }
         paths.extend(self.geo.database.as_mut());
         paths.extend(self.policy.directory.as_mut());
+        paths.extend(self.policy.shadow.as_mut());
         for location in &mut self.locations {
             match &mut location.store {
                 Store::Embedded { path } => paths.push(path),

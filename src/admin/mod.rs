@@ -44,7 +44,16 @@ async fn answer(gateway: &Gateway, request: &Parts) -> Response<Body> {
                 gateway.metrics.render(),
             )
         }
-        _ => text(StatusCode::NOT_FOUND, "text/plain", "GET /healthz, /readyz or /metrics\n"),
+        "/policy/shadow" => {
+            match gateway.policies.shadow().map(|shadow| serde_json::to_string(&shadow.report())) {
+                Some(Ok(report)) => text(StatusCode::OK, "application/json", report),
+                Some(Err(error)) => {
+                    text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n"))
+                }
+                None => text(StatusCode::NOT_FOUND, "text/plain", "policy.shadow is not configured\n"),
+            }
+        }
+        _ => text(StatusCode::NOT_FOUND, "text/plain", "GET /healthz, /readyz, /metrics or /policy/shadow\n"),
     }
 }
 

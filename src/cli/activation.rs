@@ -1,13 +1,15 @@
-//! `domicile policy approve` and `domicile policy rollback`: who brings a policy set into force.
+//! `domicile policy approve`, `rollback` and `shadow`: the life of a change of policies.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
 
 use super::target::Target;
-use super::{CommandError, Format, print_json};
+use super::{CommandError, Format, print_json, ready};
 use crate::config::{self, Config};
 use crate::gateway::start;
 use crate::policy::activation::{ActivationError, require_approval};
@@ -183,4 +185,30 @@ fn line(taken: &Taken) -> String {
 fn record(author: String, approver: String, reason: String, set: &PolicyHash) -> Activation {
     let date = jiff::Timestamp::now().to_string();
     Activation { author, approver, reason, date, set: Some(set.0.to_string()) }
+}
+
+#[derive(Debug, Args)]
+pub struct Shadow {
+    /// Address of the gateway's admin listener
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9090")]
+    admin: SocketAddr,
+}
+
+impl Shadow {
+    pub fn run(self) -> Result<ExitCode, CommandError> {
+        let answer = ready::ask(self.admin, "/policy/shadow", Duration::from_secs(10))
+            .map_err(|error| format!("no answer from the admin listener at {}: {error}", self.admin))?;
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        match head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)) {
+            Some("200") => {
+                print_json(&serde_json::from_str::<serde_json::Value>(body)?)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Some("404") => {
+                eprintln!("domicile: this gateway has no candidate policy set; set policy.shadow");
+                Ok(ExitCode::from(1))
+            }
+            _ => Err(format!("{} is not the admin listener of a gateway", self.admin).into()),
+        }
+    }
 }

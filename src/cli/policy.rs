@@ -28,6 +28,8 @@ pub enum PolicyCommand {
     Approve(activation::Approve),
     /// Go back to a policy set that was in force, or list them
     Rollback(activation::Rollback),
+    /// What a candidate set would have decided otherwise, in a running gateway. Exit code 1 when it has none
+    Shadow(activation::Shadow),
 }
 
 #[derive(Debug, Args)]
@@ -138,6 +140,7 @@ impl PolicyCommand {
             PolicyCommand::Explain(explain) => explain.run(),
             PolicyCommand::Approve(approve) => approve.run(),
             PolicyCommand::Rollback(rollback) => rollback.run(),
+            PolicyCommand::Shadow(shadow) => shadow.run(),
         }
     }
 }

@@ -31,6 +31,11 @@ pub struct LocationLabels {
     pub location: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    pub outcome: &'static str,
+}
+
 /// The counters and gauges of one gateway.
 pub struct Metrics {
     registry: Registry,
@@ -49,6 +54,7 @@ pub struct Metrics {
     pub log_healthy: Gauge,
     pub policy_reload_failures: Counter,
     pub policy_files_differ: Gauge,
+    pub policy_shadow: Family<OutcomeLabels, Counter>,
 }
 
 impl Metrics {
@@ -71,6 +77,7 @@ impl Metrics {
             log_healthy: Gauge::default(),
             policy_reload_failures: Counter::default(),
             policy_files_differ: Gauge::default(),
+            policy_shadow: Family::default(),
         };
         let r = &mut metrics.registry;
         r.register("requests", "S3 requests by operation and status", metrics.requests.clone());
@@ -104,6 +111,11 @@ impl Metrics {
             "policy_files_differ",
             "1 while the policy files are another set than the one in force",
             metrics.policy_files_differ.clone(),
+        );
+        r.register(
+            "policy_shadow",
+            "Decisions put to the candidate set, by how its answer stands to the live one",
+            metrics.policy_shadow.clone(),
         );
         metrics
     }

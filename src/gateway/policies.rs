@@ -13,14 +13,16 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::metrics::{Metrics, OutcomeLabels};
 use super::{Gateway, start};
 use crate::body::BoxError;
 use crate::config::Config;
 use crate::log::{EntryDraft, Event};
 use crate::policy::activation::require_approval;
 use crate::policy::kept::{Cause, Kept, KeptError, Pin, Taken};
+use crate::policy::shadow::{Outcome, Shadow};
 use crate::policy::source::Sources;
-use crate::policy::{Activation, Candidate, PackSource, PolicyError, PolicyHash};
+use crate::policy::{Activation, Candidate, Decision, PackSource, PolicyError, PolicyHash, Question};
 
 /// How often files and pin are looked at. A change counts when two looks in a row see the same.
 const LOOK: Duration = Duration::from_secs(1);
@@ -31,6 +33,8 @@ pub struct Policies {
     /// Held while a set is taken up, so that two changes do not overtake each other.
     turn: tokio::sync::Mutex<()>,
     state: Mutex<State>,
+    /// A candidate beside the set that answers.
+    shadow: Option<Shadow>,
 }
 
 struct State {
@@ -49,6 +53,8 @@ struct Seen {
     /// The hash of the files and their activation record; or why there is none. `None` for the packs in the binary.
     files: Option<Result<(PolicyHash, Option<String>), String>>,
     pin: Result<Option<Pin>, String>,
+    /// The hash of the candidate's files.
+    shadow: Option<Result<PolicyHash, String>>,
 }
 
 /// A set that may take effect, and what will be said of it.
@@ -99,7 +105,12 @@ pub fn coming(config: &Config) -> Result<Coming, PolicyError> {
 
 impl Seen {
     fn now(config: &Config, kept: &Kept) -> Seen {
-        Seen { files: Seen::files(config), pin: kept.pinned().map_err(|error| error.to_string()) }
+        let hash = |source: PackSource| source.read().map(|files| files.hash()).map_err(|e| e.to_string());
+        Seen {
+            files: Seen::files(config),
+            pin: kept.pinned().map_err(|error| error.to_string()),
+            shadow: candidate_source(config).map(hash),
+        }
     }
 
     fn files(config: &Config) -> Option<Result<(PolicyHash, Option<String>), String>> {
@@ -121,14 +132,40 @@ impl Seen {
 
 impl Policies {
     /// For a gateway that begins with this set.
-    pub fn new(config: &Config, coming: &Coming) -> Policies {
+    pub fn new(config: &Config, coming: &Coming, metrics: &Arc<Metrics>) -> std::io::Result<Policies> {
+        let metrics = Arc::clone(metrics);
+        let count = move |outcome: Outcome| {
+            metrics.policy_shadow.get_or_create(&OutcomeLabels { outcome: outcome.name() }).inc();
+        };
+        let shadow = config.policy.shadow.is_some().then(|| Shadow::new(count)).transpose()?;
         let state = State {
             tried: coming.seen.clone(),
             problem: None,
             pin: coming.pin.clone(),
             differs: coming.seen.differs(coming.candidate.policy()),
         };
-        Policies { kept: Kept::of(&config.data), turn: tokio::sync::Mutex::new(()), state: Mutex::new(state) }
+        let policies = Policies {
+            kept: Kept::of(&config.data),
+            turn: tokio::sync::Mutex::new(()),
+            state: Mutex::new(state),
+            shadow,
+        };
+        policies.load_shadow(config);
+        Ok(policies)
+    }
+
+    /// The candidate that is asked beside the set in force, where one is configured.
+    pub fn shadow(&self) -> Option<&Shadow> {
+        self.shadow.as_ref()
+    }
+
+    /// Reads the candidate anew. One that is broken is told of and changes nothing else.
+    fn load_shadow(&self, config: &Config) {
+        let (Some(shadow), Some(source)) = (&self.shadow, candidate_source(config)) else { return };
+        match shadow.load(&source, start::setting(config)) {
+            Ok(set) => tracing::info!(policy = %set.0, "a candidate policy set is asked beside the live one"),
+            Err(error) => tracing::error!(error, "the candidate policy set cannot be asked"),
+        }
     }
 
     /// What an operator should know, though the gateway serves.
@@ -143,6 +180,9 @@ impl Policies {
             notes.push(format!(
                 "policy set {set} was rolled back to; `domicile policy rollback --release` ends that"
             ));
+        }
+        if let Some(problem) = self.shadow.as_ref().and_then(|shadow| shadow.report().problem) {
+            notes.push(format!("the candidate policy set cannot be asked: {}", one_line(&problem)));
         }
         if state.differs {
             notes.push("the policy files are not the set that is in force".to_owned());
@@ -160,12 +200,22 @@ impl Policies {
 }
 
 impl Gateway {
+    /// Asks the policies in force; and, without waiting, the candidate beside them.
+    pub fn decide(&self, question: &Question<'_>) -> Result<Arc<Decision>, PolicyError> {
+        let decision = self.engine.decide(question)?;
+        if let Some(shadow) = &self.policies.shadow {
+            shadow.offer(question, &decision);
+        }
+        Ok(decision)
+    }
+
     /// Reads the policies anew, all or nothing, and logs which set is in force now.
     pub async fn reload_policies(self: &Arc<Self>) -> Result<PolicyHash, BoxError> {
         let _turn = self.policies.turn.lock().await;
         let this = Arc::clone(self);
         let seen = tokio::task::spawn_blocking(move || Seen::now(&this.config, &this.policies.kept)).await?;
         let result = self.take_up().await;
+        self.reload_shadow().await;
         let mut state = self.policies.state();
         state.tried = seen;
         state.differs = state.tried.differs(&self.engine.policy());
@@ -177,6 +227,14 @@ impl Gateway {
             }
         }
         result
+    }
+
+    async fn reload_shadow(self: &Arc<Self>) {
+        let this = Arc::clone(self);
+        if let Err(error) = tokio::task::spawn_blocking(move || this.policies.load_shadow(&this.config)).await
+        {
+            tracing::error!(%error, "the candidate policy set was not read");
+        }
     }
 
     async fn take_up(self: &Arc<Self>) -> Result<PolicyHash, BoxError> {
@@ -258,17 +316,29 @@ pub async fn watch(gateway: Arc<Gateway>, mut stopped: watch::Receiver<bool>) {
         let look = move || Seen::now(&this.config, &this.policies.kept);
         let Ok(now) = tokio::task::spawn_blocking(look).await else { continue };
         let settled = before.as_ref() == Some(&now);
-        let changed = {
+        let (changed, candidate) = {
             let mut state = gateway.policies.state();
             state.differs = now.differs(&gateway.engine.policy());
             let files = gateway.config.policy.watch && now.files != state.tried.files;
-            files || now.pin != state.tried.pin
+            let candidate = settled && gateway.config.policy.watch && now.shadow != state.tried.shadow;
+            if candidate {
+                state.tried.shadow = now.shadow.clone();
+            }
+            (files || now.pin != state.tried.pin, candidate)
         };
         before = Some(now);
         if settled && changed {
             gateway.reload_policies_and_tell().await;
+        } else if candidate {
+            gateway.reload_shadow().await;
         }
     }
+}
+
+/// Where the candidate's files are; the same packs of them count.
+fn candidate_source(config: &Config) -> Option<PackSource> {
+    let directory = config.policy.shadow.clone()?;
+    Some(PackSource { directory: Some(directory), ..PackSource::from(&config.policy) })
 }
 
 fn one_line(text: &str) -> String {

@@ -55,7 +55,8 @@ impl Running {
         let labeller = Labeller::new(&config.label)?;
         let geo = Geo::open(&config.geo, &config.gateway.trusted_proxies)?;
         let coming = policies::coming(&config)?;
-        let policies = Policies::new(&config, &coming);
+        let metrics = Arc::new(Metrics::new());
+        let policies = Policies::new(&config, &coming, &metrics)?;
         let engine = Engine::of(coming.candidate);
         policies::warn_of(&engine.slow_rules()?);
         let catalogue = Arc::new(SqliteCatalogue::open(SqliteOptions::of(&config))?);
@@ -65,7 +66,7 @@ impl Running {
         let mut regions = BTreeSet::from([config.gateway.region.clone()]);
         regions.extend(config.locations.iter().map(|location| location.region.clone()));
         let gateway = Arc::new(Gateway {
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             apps,
             verifier: Verifier::default(),
             regions: ordered(&config.gateway.region, regions),

@@ -24,6 +24,7 @@ mod manifest;
 mod mechanism;
 mod memo;
 pub mod scenario;
+pub mod shadow;
 mod snapshot;
 pub mod source;
 pub mod table;
