@@ -545,7 +545,7 @@ fn named_countries(policy: &Policy) -> Vec<Country> {
 }
 
 /// SHA-256 over every file that can change an answer, each with its path and length.
-fn hash(sources: &Sources) -> PolicyHash {
+pub(super) fn hash(sources: &Sources) -> PolicyHash {
     let mut context = digest::Context::new(&digest::SHA256);
     let packs = sources.packs.iter().flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies));
     let shared = [&sources.schema, &sources.blocs, &sources.sensitive, &sources.words];

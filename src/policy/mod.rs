@@ -7,6 +7,7 @@
 //!
 //! Not here: where labels come from, and which of the allowed locations is chosen.
 
+pub mod activation;
 mod applies;
 mod asking;
 pub mod cases;
@@ -17,12 +18,14 @@ mod declared;
 mod engine;
 mod entities;
 pub mod explain;
+pub mod kept;
 mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
 mod oracle;
 pub mod scenario;
+pub mod shadow;
 mod snapshot;
 pub mod source;
 pub mod table;
@@ -34,8 +37,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub use activation::Activation;
 pub use decision::{Decision, LocationSet, Permit, ReadPermit, Refusal};
-pub use engine::Engine;
+pub use engine::{Candidate, Engine};
 pub use manifest::WordKind;
 pub use mechanism::MechanismUse;
 pub use snapshot::Setting;
@@ -193,6 +197,10 @@ pub enum PolicyError {
     Question(String),
     #[error("a lowered rule answered otherwise than Cedar; nothing is decided with this policy set")]
     Disagreement,
+    #[error(transparent)]
+    Activation(#[from] activation::ActivationError),
+    #[error(transparent)]
+    Kept(#[from] Box<kept::KeptError>),
     #[error("`{0}` is not a configured location")]
     UnknownLocation(LocationId),
 }
