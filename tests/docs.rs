@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use domicile::config::Config;
 use domicile::gateway::metrics::{BlameLabels, LocationLabels, Metrics, RequestLabels, RuleLabels};
+use domicile::policy::PackSource;
+use domicile::policy::coverage::{Standing, coverage};
 
+const COVERAGE: &str = include_str!("../docs/coverage.md");
 const CONFIGURATION: &str = include_str!("../docs/configuration.md");
 const SEMANTICS: &str = include_str!("../docs/semantics.md");
 const OPERATING: &str = include_str!("../docs/operating.md");
@@ -118,6 +121,40 @@ fn every_metric_is_in_the_table_of_metrics_with_its_type() {
     }
     let rows = OPERATING.lines().filter(|line| line.starts_with("| `domicile_")).count();
     assert_eq!(rows, documented, "docs/operating.md has metrics that the gateway has not");
+}
+
+#[test]
+fn the_page_of_coverage_is_what_the_shipped_packs_say() {
+    let said = coverage(&PackSource::embedded()).unwrap();
+    // Not compared by `assert_eq!`: nobody could read the difference of two such pages.
+    assert!(
+        format!("{said}\n") == COVERAGE,
+        "docs/coverage.md is not what the packs say; write it anew: cargo run -- policy coverage > docs/coverage.md"
+    );
+}
+
+#[test]
+fn every_provision_of_the_facts_of_law_is_a_rule_or_says_why_it_is_none() {
+    let said = coverage(&PackSource::embedded()).unwrap();
+    let ids: BTreeSet<&str> = said.ids().collect();
+    let wanted: Vec<&str> = include_str!("law_ids.txt").lines().collect();
+    assert_eq!(wanted.len(), 217);
+    let missing: Vec<_> = wanted.iter().filter(|id| !ids.contains(**id)).collect();
+    assert!(missing.is_empty(), "neither a rule nor listed as not enforced: {missing:?}");
+    for provision in said.packs.iter().flat_map(|pack| &pack.provisions) {
+        match provision.standing {
+            Standing::NotEnforced => {
+                assert!(
+                    provision.reason.as_ref().is_some_and(|reason| reason.len() > 20),
+                    "{}",
+                    provision.id
+                );
+            }
+            Standing::Enforced | Standing::SwitchedOff => {
+                assert!(!provision.means.is_empty() && provision.reason.is_none(), "{}", provision.id);
+            }
+        }
+    }
 }
 
 #[test]

@@ -7,12 +7,15 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use super::target::Target;
 use super::{CommandError, Format, print_json};
+use crate::clock::{iso8601, now_ms};
 use crate::config::Mechanism;
 use crate::gateway::start;
 use crate::label::{ClassSet, Coverage, DataClass};
 use crate::names::{Country, CountrySet, LocationId};
 use crate::policy::explain::{ExplainRequest, explain};
-use crate::policy::{Action, PackSource, cases, check, table};
+use crate::policy::formatting::{Mode, format_files};
+use crate::policy::template::NewPack;
+use crate::policy::{Action, PackSource, cases, check, coverage, table, template};
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
@@ -20,6 +23,14 @@ pub enum PolicyCommand {
     Check(Packs),
     /// Run the cases of all packs. Exit code 1 when one fails
     Test(Packs),
+    /// Lay the rules out in one way, comments kept. With --check, exit code 1 when a file would change
+    Fmt(Fmt),
+    /// Start a new pack from a template. Never overwrites
+    New(New),
+    /// Write the shipped packs, schema and word lists to a new folder, to start from
+    Export(Export),
+    /// Show provision by provision what the packs enforce, how, and how sure they are; as Markdown
+    Coverage(Packs),
     /// Decide scenarios of a table, one line of JSON each. Exit code 1 when a line is wrong or not as expected
     Decide(Decide),
     /// Say why data may or may not rest in, or be read from, a place, and what would help
@@ -31,6 +42,50 @@ pub struct Packs {
     /// Folder of policy packs; those shipped with this version when absent
     #[arg(long, value_name = "DIR")]
     policies: Option<PathBuf>,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Fmt {
+    /// `.cedar` files, or folders with such files
+    #[arg(value_name = "PATH", required_unless_present = "policies")]
+    paths: Vec<PathBuf>,
+    /// A folder of policy packs
+    #[arg(long, value_name = "DIR")]
+    policies: Option<PathBuf>,
+    /// Change nothing, and say which files would change
+    #[arg(long)]
+    check: bool,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    /// The name of the pack and of its folder: lower-case letters, digits, `-` and `_`
+    name: String,
+    /// The country whose law the pack will carry out
+    #[arg(long, value_name = "COUNTRY")]
+    country: Country,
+    /// One line for people, for example the country's name or the law's
+    #[arg(long, value_name = "TEXT")]
+    title: String,
+    /// Folder of policy packs; `domicile policy export` makes one
+    #[arg(long, value_name = "DIR", default_value = "policies")]
+    policies: PathBuf,
+    /// How the result is printed
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The folder; it must be new or empty
+    #[arg(value_name = "DIR")]
+    directory: PathBuf,
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -130,6 +185,21 @@ impl PolicyCommand {
                 packs.print(&report)?;
                 Ok(code(report.passed()))
             }
+            PolicyCommand::Fmt(fmt) => fmt.run(),
+            PolicyCommand::New(new) => {
+                let as_of = iso8601(now_ms()).chars().take_while(|c| *c != 'T').collect();
+                let pack = NewPack { name: new.name, country: new.country, title: new.title, as_of };
+                print(new.format, &template::new_pack(&new.policies, &pack)?)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            PolicyCommand::Export(export) => {
+                print(export.format, &template::export(&export.directory)?)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            PolicyCommand::Coverage(packs) => {
+                packs.print(&coverage::coverage(&packs.source())?)?;
+                Ok(ExitCode::SUCCESS)
+            }
             PolicyCommand::Decide(decide) => decide.run(),
             PolicyCommand::Explain(explain) => explain.run(),
         }
@@ -142,11 +212,17 @@ impl Packs {
     }
 
     fn print(&self, report: &(impl std::fmt::Display + serde::Serialize)) -> Result<(), CommandError> {
-        match self.format {
-            Format::Text => println!("{report}"),
-            Format::Json => print_json(report)?,
-        }
-        Ok(())
+        print(self.format, report)
+    }
+}
+
+impl Fmt {
+    fn run(self) -> Result<ExitCode, CommandError> {
+        let paths: Vec<PathBuf> = self.paths.into_iter().chain(self.policies).collect();
+        let mode = if self.check { Mode::Check } else { Mode::Write };
+        let report = format_files(&paths, mode)?;
+        print(self.format, &report)?;
+        Ok(code(report.is_good()))
     }
 }
 
@@ -218,6 +294,14 @@ impl Explain {
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+fn print(format: Format, report: &(impl std::fmt::Display + serde::Serialize)) -> Result<(), CommandError> {
+    match format {
+        Format::Text => println!("{report}"),
+        Format::Json => print_json(report)?,
+    }
+    Ok(())
 }
 
 fn code(good: bool) -> ExitCode {

@@ -12,11 +12,13 @@ mod asking;
 pub mod cases;
 pub mod check;
 pub mod compiled;
+pub mod coverage;
 pub mod decision;
 mod declared;
 mod engine;
 mod entities;
 pub mod explain;
+pub mod formatting;
 mod lower;
 mod manifest;
 mod mechanism;
@@ -25,6 +27,7 @@ pub mod scenario;
 mod snapshot;
 pub mod source;
 pub mod table;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -172,6 +175,8 @@ const TARGET: &str = "{target}";
 pub enum PolicyError {
     #[error("cannot read policies at {path}: {source}")]
     Read { path: String, source: std::io::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: std::io::Error },
     #[error("{path}: {message}")]
     Layout { path: String, message: String },
     #[error("the policies cannot be used:\n{0}")]

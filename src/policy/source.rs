@@ -70,6 +70,8 @@ pub struct PackFiles {
     /// In the order of their names, which is the order of the rules in answers.
     pub policies: Vec<SourceFile>,
     pub cases: Option<SourceFile>,
+    /// A table of scenarios that `policy test` runs too.
+    pub scenarios: Option<SourceFile>,
 }
 
 /// Everything that a policy set is made of. The base pack comes first.
@@ -108,6 +110,7 @@ impl Sources {
                     match name {
                         "pack.toml" => slot.manifest = Some(file),
                         "cases.toml" => slot.cases = Some(file),
+                        "scenarios.jsonl" => slot.scenarios = Some(file),
                         _ if name.ends_with(".cedar") => slot.policies.push(file),
                         _ => return Err(layout(&path, UNEXPECTED)),
                     }
@@ -116,14 +119,14 @@ impl Sources {
             }
         }
         let mut arranged = Vec::with_capacity(packs.len());
-        for (name, Slot { manifest, policies, cases }) in packs {
+        for (name, Slot { manifest, policies, cases, scenarios }) in packs {
             let Some(manifest) = manifest else {
                 return Err(layout(&name, "the pack has no pack.toml"));
             };
             if policies.is_empty() {
                 return Err(layout(&name, "the pack has no .cedar file"));
             }
-            arranged.push(PackFiles { name, manifest, policies, cases });
+            arranged.push(PackFiles { name, manifest, policies, cases, scenarios });
         }
         arranged.sort_by_key(|pack| pack.name != BASE);
         if arranged.first().is_none_or(|pack| pack.name != BASE) {
@@ -163,10 +166,11 @@ struct Slot {
     manifest: Option<SourceFile>,
     policies: Vec<SourceFile>,
     cases: Option<SourceFile>,
+    scenarios: Option<SourceFile>,
 }
 
 const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml and one folder a pack with pack.toml, \
-     *.cedar and cases.toml (and *.md)";
+     *.cedar, cases.toml and scenarios.jsonl (and *.md)";
 
 fn read_directory(root: &Path) -> Result<BTreeMap<String, String>, PolicyError> {
     let mut files = BTreeMap::new();
