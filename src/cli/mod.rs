@@ -3,6 +3,7 @@
 mod audit;
 mod config;
 mod demo;
+mod explain;
 mod policy;
 mod ready;
 mod serve;

@@ -1,21 +1,19 @@
 //! `domicile policy`
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 
-use super::target::Target;
+use super::explain::Explain;
 use super::{CommandError, Format, print_json};
 use crate::clock::{iso8601, now_ms};
-use crate::config::Mechanism;
-use crate::gateway::start;
-use crate::label::{ClassSet, Coverage, DataClass};
-use crate::names::{Country, CountrySet, LocationId};
-use crate::policy::explain::{ExplainRequest, explain};
+use crate::names::Country;
 use crate::policy::formatting::{Mode, format_files};
 use crate::policy::template::NewPack;
-use crate::policy::{Action, PackSource, cases, check, coverage, table, template};
+use crate::policy::{PackSource, cases, check, coverage, table, template};
 
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
@@ -104,74 +102,6 @@ pub struct Decide {
     as_of: Option<String>,
 }
 
-#[derive(Debug, Args)]
-pub struct Explain {
-    /// Data classes, separated by commas, for example `personal.health,financial.payment`; none: unlabelled
-    #[arg(long, value_name = "CLASS", value_delimiter = ',')]
-    classes: Vec<DataClass>,
-    /// Countries whose people or state the data is about, for example `CN,DE`
-    #[arg(long, visible_alias = "subjects", value_name = "COUNTRY", value_delimiter = ',')]
-    subject: Vec<Country>,
-    /// What the operator is, instead of the configured profile; may be repeated
-    #[arg(long, value_enum, value_delimiter = ',')]
-    operator: Vec<OperatorTag>,
-    /// Legal mechanisms beside the configured ones, for example `scc`; may be repeated
-    #[arg(long, value_name = "WORD", value_delimiter = ',')]
-    mechanism: Vec<String>,
-    /// A location; all of them when absent
-    #[arg(long, value_name = "ID")]
-    location: Option<LocationId>,
-    /// Ask about a read from this country, or from `unknown`, instead of about storing
-    #[arg(long, value_name = "COUNTRY", conflicts_with = "location")]
-    reader: Option<Reader>,
-    /// The location that is the bucket's home
-    #[arg(long, value_name = "ID")]
-    home: Option<LocationId>,
-    /// Countries that already hold a copy
-    #[arg(long, value_name = "COUNTRY", value_delimiter = ',')]
-    held_in: Vec<Country>,
-    /// The content was not scanned to its end
-    #[arg(long)]
-    scanned_in_part: bool,
-    /// Folder of policy packs, instead of the configured ones
-    #[arg(long, value_name = "DIR")]
-    policies: Option<PathBuf>,
-    #[command(flatten)]
-    target: Target,
-    /// How the result is printed
-    #[arg(long, value_enum, default_value_t)]
-    format: Format,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum OperatorTag {
-    /// Operator of critical information infrastructure
-    Ciio,
-    /// State organ or body that manages public affairs
-    PublicBody,
-    /// Handles personal information of as many people as the CAC has set
-    PiVolumeProcessor,
-    /// None of these
-    None,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Reader {
-    Unknown,
-    In(Country),
-}
-
-impl std::str::FromStr for Reader {
-    type Err = crate::names::NameError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "unknown" => Ok(Reader::Unknown),
-            country => country.parse().map(Reader::In),
-        }
-    }
-}
-
 impl PolicyCommand {
     pub fn run(self) -> Result<ExitCode, CommandError> {
         match self {
@@ -229,13 +159,7 @@ impl Fmt {
 impl Decide {
     fn run(self) -> Result<ExitCode, CommandError> {
         let source = self.policies.map_or_else(PackSource::embedded, PackSource::directory);
-        let input: Box<dyn std::io::BufRead> = match self.jsonl.to_str() {
-            Some("-") => Box::new(std::io::stdin().lock()),
-            _ => Box::new(std::io::BufReader::new(
-                std::fs::File::open(&self.jsonl)
-                    .map_err(|error| format!("cannot read {}: {error}", self.jsonl.display()))?,
-            )),
-        };
+        let input = open_table(&self.jsonl)?;
         let good = table::decide(
             &source,
             self.as_of.as_deref(),
@@ -247,56 +171,19 @@ impl Decide {
     }
 }
 
-impl Explain {
-    fn run(self) -> Result<ExitCode, CommandError> {
-        let mut config = self.target.load()?;
-        if self.policies.is_some() {
-            config.policy.directory = self.policies;
-        }
-        let engine = start::engine(&config)?;
-        let operator = (!self.operator.is_empty()).then(|| {
-            let is = |tag| self.operator.contains(&tag);
-            crate::config::Operator {
-                ciio: is(OperatorTag::Ciio),
-                public_body: is(OperatorTag::PublicBody),
-                pi_volume_processor: is(OperatorTag::PiVolumeProcessor),
-                ..config.operator.clone()
-            }
-        });
-        let mechanism = |kind: String| Mechanism {
-            kind,
-            destinations: Vec::new(),
-            classes: Vec::new(),
-            valid_until: None,
-            reference: None,
-        };
-        let explanation = explain(
-            &engine,
-            &ExplainRequest {
-                action: if self.reader.is_some() { Action::Read } else { Action::Store },
-                classes: self.classes.into_iter().collect::<ClassSet>(),
-                subjects: self.subject.into_iter().collect::<CountrySet>(),
-                coverage: if self.scanned_in_part { Coverage::Partial } else { Coverage::Complete },
-                location: self.location,
-                reader: match self.reader {
-                    Some(Reader::In(country)) => Some(country),
-                    Some(Reader::Unknown) | None => None,
-                },
-                home: self.home,
-                held_in: self.held_in.into_iter().collect(),
-                operator,
-                mechanisms: self.mechanism.into_iter().map(mechanism).collect(),
-            },
-        )?;
-        match self.format {
-            Format::Text => println!("{explanation}"),
-            Format::Json => print_json(&explanation)?,
-        }
-        Ok(ExitCode::SUCCESS)
+/// A table of scenarios: a file, or standard input for `-`.
+pub(super) fn open_table(path: &Path) -> Result<Box<dyn BufRead>, CommandError> {
+    if path.to_str() == Some("-") {
+        return Ok(Box::new(std::io::stdin().lock()));
     }
+    let file = File::open(path).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    Ok(Box::new(BufReader::new(file)))
 }
 
-fn print(format: Format, report: &(impl std::fmt::Display + serde::Serialize)) -> Result<(), CommandError> {
+pub(super) fn print(
+    format: Format,
+    report: &(impl std::fmt::Display + serde::Serialize),
+) -> Result<(), CommandError> {
     match format {
         Format::Text => println!("{report}"),
         Format::Json => print_json(report)?,

@@ -39,7 +39,7 @@ use serde::Deserialize;
 pub use decision::{Decision, LocationSet, Permit, ReadPermit, Refusal};
 pub use engine::Engine;
 pub use manifest::WordKind;
-pub use mechanism::MechanismUse;
+pub use mechanism::{MechanismUse, moment};
 pub use snapshot::Setting;
 pub use source::PackSource;
 

@@ -232,6 +232,11 @@ fn read_into(files: &mut BTreeMap<String, String>, name: String, path: &Path) ->
     Ok(())
 }
 
+/// Every file of the shipped policy folder, by its path there.
+pub fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EMBEDDED.iter().copied()
+}
+
 /// Every file below `policies/`, by its path there.
 const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/policies.rs"));
 
@@ -239,13 +244,13 @@ const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/policies.r
 mod tests {
     use super::*;
 
-    fn shipped() -> PathBuf {
+    fn shipped_folder() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")
     }
 
     #[test]
     fn every_file_below_policies_is_in_the_binary() {
-        let on_disk = read_directory(&shipped()).unwrap();
+        let on_disk = read_directory(&shipped_folder()).unwrap();
         let embedded: BTreeMap<String, String> =
             EMBEDDED.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         assert_eq!(on_disk, embedded);
@@ -253,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_file_with_a_misspelt_suffix_is_an_error_and_not_a_lost_rule() {
-        let mut files = read_directory(&shipped()).unwrap();
+        let mut files = read_directory(&shipped_folder()).unwrap();
         let text = files.remove("ru/10-residency.cedar").unwrap();
         files.insert("ru/10-residency.ceder".to_owned(), text);
         let error = Sources::arrange(String::new(), files).unwrap_err();
@@ -263,7 +268,7 @@ mod tests {
     #[test]
     fn a_folder_without_base_pack_schema_or_blocs_is_refused() {
         for missing in ["base/", "schema", "blocs", "sensitive", "words", "cn/pack.toml"] {
-            let mut files = read_directory(&shipped()).unwrap();
+            let mut files = read_directory(&shipped_folder()).unwrap();
             files.retain(|path, _| !path.starts_with(missing));
             assert!(Sources::arrange(String::new(), files).is_err(), "{missing}");
         }

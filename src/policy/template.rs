@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::compiled::compile;
 use super::formatting::format_text;
-use super::source::{PackFiles, SourceFile, Sources};
+use super::source::{PackFiles, SourceFile, Sources, shipped};
 use super::{PackSource, PolicyError, cases};
 use crate::names::Country;
 
@@ -90,14 +90,8 @@ pub fn export(directory: &Path) -> Result<Written, PolicyError> {
             message: "the folder is not empty; nothing was written".to_owned(),
         });
     }
-    let sources = PackSource::embedded().read()?;
-    let shared = [sources.schema, sources.blocs, sources.sensitive, sources.words];
-    let packs = sources.packs.into_iter().flat_map(|pack| {
-        let rest = pack.cases.into_iter().chain(pack.scenarios);
-        std::iter::once(pack.manifest).chain(pack.policies).chain(rest)
-    });
     let files: BTreeMap<String, String> =
-        shared.into_iter().chain(packs).map(|file| (file.path, file.text)).collect();
+        shipped().map(|(path, text)| (path.to_owned(), text.to_owned())).collect();
     let root = directory.display();
     Ok(Written {
         files: write_files(directory, &files)?,
