@@ -13,11 +13,13 @@ mod asking;
 pub mod cases;
 pub mod check;
 pub mod compiled;
+pub mod coverage;
 pub mod decision;
 mod declared;
 mod engine;
 mod entities;
 pub mod explain;
+pub mod formatting;
 pub mod kept;
 mod lower;
 mod manifest;
@@ -29,6 +31,7 @@ pub mod shadow;
 mod snapshot;
 pub mod source;
 pub mod table;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -41,7 +44,7 @@ pub use activation::Activation;
 pub use decision::{Decision, LocationSet, Permit, ReadPermit, Refusal};
 pub use engine::{Candidate, Engine};
 pub use manifest::WordKind;
-pub use mechanism::MechanismUse;
+pub use mechanism::{MechanismUse, moment};
 pub use snapshot::Setting;
 pub use source::PackSource;
 
@@ -177,6 +180,8 @@ const TARGET: &str = "{target}";
 pub enum PolicyError {
     #[error("cannot read policies at {path}: {source}")]
     Read { path: String, source: std::io::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: std::io::Error },
     #[error("{path}: {message}")]
     Layout { path: String, message: String },
     #[error("the policies cannot be used:\n{0}")]
