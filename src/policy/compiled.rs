@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::digest;
 use cedar_policy::{
@@ -542,6 +542,19 @@ fn named_countries(policy: &Policy) -> Vec<Country> {
         .filter(|uid| is_country(uid))
         .filter_map(|uid| uid.id().unescaped().parse().ok())
         .collect()
+}
+
+/// As [`compile`]; the set that was compiled last is not compiled again while its files are the same.
+pub fn compile_once(sources: &Sources) -> Result<Arc<Compiled>, Problems> {
+    static LAST: Mutex<Option<Arc<Compiled>>> = Mutex::new(None);
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let hash = hash(sources);
+    if let Some(same) = last().as_ref().filter(|compiled| compiled.hash == hash) {
+        return Ok(Arc::clone(same));
+    }
+    let compiled = Arc::new(compile(sources)?);
+    *last() = Some(Arc::clone(&compiled));
+    Ok(compiled)
 }
 
 /// SHA-256 over every file that can change an answer, each with its path and length.

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::compiled::{Compiled, compile};
+use super::compiled::{Compiled, compile_once};
 use super::decision::Decision;
 use super::snapshot::{Moment, Setting, Snapshot};
 use super::source::Sources;
@@ -153,8 +153,8 @@ fn build(source: &PackSource, setting: Setting, now: i64) -> Result<Snapshot, Po
 }
 
 fn snapshot(sources: &Sources, setting: Setting, now: i64) -> Result<Snapshot, PolicyError> {
-    let compiled = compile(sources).map_err(PolicyError::Invalid)?;
-    let snapshot = Snapshot::new(Arc::new(compiled), Arc::new(setting), Moment::Clock(now))?;
+    let compiled = compile_once(sources).map_err(PolicyError::Invalid)?;
+    let snapshot = Snapshot::new(compiled, Arc::new(setting), Moment::Clock(now))?;
     snapshot.warm()?;
     Ok(snapshot)
 }
