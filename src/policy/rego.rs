@@ -37,6 +37,10 @@ impl Rego {
     /// Prepares a policy, or says why it cannot be asked.
     pub fn new(text: &str, query: &str) -> Result<Rego, String> {
         let mut engine = Engine::new();
+        engine.set_execution_timer_config(ExecutionTimerConfig {
+            limit: LIMIT,
+            check_interval: CHECK_INTERVAL,
+        });
         engine
             .add_policy(super::source::REGO.to_owned(), text.to_owned())
             .map_err(|error| error.to_string())?;
@@ -45,10 +49,6 @@ impl Rego {
         engine.eval_rule(query.to_owned()).map_err(|error| {
             format!("`{query}` cannot be asked; name a rule, for example data.domicile.allow: {error}")
         })?;
-        engine.set_execution_timer_config(ExecutionTimerConfig {
-            limit: LIMIT,
-            check_interval: CHECK_INTERVAL,
-        });
         Ok(Rego { engine, query: query.to_owned() })
     }
 
