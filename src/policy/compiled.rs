@@ -15,13 +15,15 @@ use cedar_policy::{
 };
 
 use super::check::{Problem, Problems};
+use super::constraint::Constraint;
 use super::lower::{RuleForm, Vocabulary};
 use super::manifest::{
     Bloc, PackManifest, Regime, TomlProblem, WordKind, parse_aliases, parse_blocs, parse_regimes,
 };
 use super::mechanism::moment;
 use super::oracle::Made;
-use super::source::{BASE, SourceFile, Sources};
+use super::rego::Rego;
+use super::source::{BASE, ConstraintFiles, SourceFile, Sources};
 use super::words::Words;
 use super::{Obligation, PolicyHash, Rule};
 use crate::label::class::CLASSES;
@@ -46,6 +48,8 @@ pub struct Compiled {
     /// Whether any rule asks where the client is. Otherwise answers do not depend on it.
     pub(super) asks_origin: bool,
     pub(super) made: Made,
+    /// Another engine that can refuse what the rules allow.
+    pub(super) constraint: Option<Arc<Constraint>>,
 }
 
 /// One rule with its policy.
@@ -146,6 +150,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
     let aliases = parse_aliases(&sources.words.text)
         .map_err(|problem| found.toml(&sources.words, problem))
         .unwrap_or_default();
+    let constraint = sources.constraint.as_ref().and_then(|files| read_constraint(files, &mut found));
     if let Some((schema, words)) = &mut schema {
         check_blocs(&sources.blocs, &blocs, words, &mut found);
         let listed: BTreeSet<String> = regimes.iter().map(|regime| regime.name.clone()).collect();
@@ -179,6 +184,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
         rules,
         asks_origin,
         made: Made::default(),
+        constraint,
     })
 }
 
@@ -290,6 +296,24 @@ fn read_schema(file: &SourceFile, found: &mut Found) -> Option<(Schema, Words)> 
 
 /// Sets of them are kept in a word of the machine.
 const MOST_ATTRS: usize = 128;
+
+fn read_constraint(files: &ConstraintFiles, found: &mut Found) -> Option<Arc<Constraint>> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        query: String,
+    }
+    let asked: Asked = toml::from_str(&files.query.text)
+        .map_err(|error| found.toml(&files.query, TomlProblem::plain(error.message().to_owned())))
+        .ok()?;
+    match Rego::new(&files.rego.text, &asked.query) {
+        Ok(rego) => Some(Arc::new(Constraint::new(rego))),
+        Err(problem) => {
+            found.add(&files.rego, None, None, problem, None);
+            None
+        }
+    }
+}
 
 fn check_blocs(file: &SourceFile, blocs: &[Bloc], words: &Words, found: &mut Found) {
     let listed: BTreeSet<String> = blocs.iter().map(|bloc| bloc.name.clone()).collect();
@@ -562,7 +586,7 @@ pub(super) fn hash(sources: &Sources) -> PolicyHash {
     let mut context = digest::Context::new(&digest::SHA256);
     let packs = sources.packs.iter().flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies));
     let shared = [&sources.schema, &sources.blocs, &sources.sensitive, &sources.words];
-    for file in shared.into_iter().chain(packs) {
+    for file in shared.into_iter().chain(packs).chain(sources.constraint_files()) {
         for part in [&file.path, &file.text] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());

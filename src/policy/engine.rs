@@ -66,10 +66,15 @@ impl Engine {
     /// Answers for all locations at once, or for the reader.
     pub fn decide(&self, question: &Question<'_>) -> Result<Arc<Decision>, PolicyError> {
         let snapshot = self.snapshot()?;
-        snapshot.answer(snapshot.key(question))
+        let key = snapshot.key(question);
+        let packs = snapshot.answer(key)?;
+        Ok(match &snapshot.compiled.constraint {
+            None => packs,
+            Some(constraint) => constraint.narrow(&snapshot, key, packs),
+        })
     }
 
-    /// As [`Engine::decide`], never from memory: for checks of the memory itself.
+    /// As [`Engine::decide`] by the packs alone, never from memory: for checks of the memory itself.
     pub fn decide_anew(&self, question: &Question<'_>) -> Result<Decision, PolicyError> {
         let snapshot = self.snapshot()?;
         snapshot.evaluate(snapshot.key(question))
@@ -132,7 +137,11 @@ pub struct Candidate {
 impl Candidate {
     /// Loads the packs, ties them to the configuration and asks them a first question. On any problem there is none.
     pub fn load(source: &PackSource, setting: Setting) -> Result<Candidate, PolicyError> {
-        let sources = source.read()?;
+        Candidate::of(source.read()?, setting)
+    }
+
+    /// As [`Candidate::load`], of files that were read already.
+    pub fn of(sources: Sources, setting: Setting) -> Result<Candidate, PolicyError> {
         let activation = sources.activation.as_ref().map(|file| Activation::parse(&file.text)).transpose()?;
         let snapshot = snapshot(&sources, setting, system_clock())?;
         Ok(Candidate { snapshot, sources: Arc::new(sources), activation })
