@@ -260,6 +260,20 @@ impl<'a> Asking<'a> {
         }
     }
 
+    /// Whether these gates allow it, with exactly these mechanisms in force.
+    pub fn allowed_by(
+        &mut self,
+        gates: &PolicySet,
+        target: &Target,
+        kinds: &[usize],
+        home: AtHome,
+    ) -> Result<bool, PolicyError> {
+        let request = self.request(self.action.name(), target, kinds, home)?;
+        let answer = Authorizer::new().is_authorized(&request, gates, &target.entities);
+        let sound = answer.diagnostics().errors().next().is_none();
+        Ok(sound && answer.decision() == cedar_policy::Decision::Allow)
+    }
+
     fn request(
         &mut self,
         action: &str,

@@ -7,25 +7,31 @@
 //!
 //! Not here: where labels come from, and which of the allowed locations is chosen.
 
+pub mod activation;
 mod applies;
 mod asking;
 pub mod cases;
 pub mod check;
 pub mod compiled;
+pub mod coverage;
 pub mod decision;
 mod declared;
 mod engine;
 mod entities;
 pub mod explain;
+pub mod formatting;
+pub mod kept;
 mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
 mod oracle;
 pub mod scenario;
+pub mod shadow;
 mod snapshot;
 pub mod source;
 pub mod table;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -34,10 +40,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub use activation::Activation;
 pub use decision::{Decision, LocationSet, Permit, ReadPermit, Refusal};
-pub use engine::Engine;
+pub use engine::{Candidate, Engine};
 pub use manifest::WordKind;
-pub use mechanism::MechanismUse;
+pub use mechanism::{MechanismUse, moment};
 pub use snapshot::Setting;
 pub use source::PackSource;
 
@@ -173,6 +180,8 @@ const TARGET: &str = "{target}";
 pub enum PolicyError {
     #[error("cannot read policies at {path}: {source}")]
     Read { path: String, source: std::io::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: std::io::Error },
     #[error("{path}: {message}")]
     Layout { path: String, message: String },
     #[error("the policies cannot be used:\n{0}")]
@@ -193,6 +202,10 @@ pub enum PolicyError {
     Question(String),
     #[error("a lowered rule answered otherwise than Cedar; nothing is decided with this policy set")]
     Disagreement,
+    #[error(transparent)]
+    Activation(#[from] activation::ActivationError),
+    #[error(transparent)]
+    Kept(#[from] Box<kept::KeptError>),
     #[error("`{0}` is not a configured location")]
     UnknownLocation(LocationId),
 }
