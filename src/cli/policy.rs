@@ -32,7 +32,7 @@ pub enum PolicyCommand {
     /// Decide scenarios of a table, one line of JSON each. Exit code 1 when a line is wrong or not as expected
     Decide(Decide),
     /// Say why data may or may not rest in, or be read from, a place, and what would help
-    Explain(Explain),
+    Explain(Box<Explain>),
 }
 
 #[derive(Debug, Args)]
