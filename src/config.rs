@@ -368,13 +368,25 @@ pub struct Geo {
 }
 
 /// Where the residency policies come from.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Policy {
     /// Folder of policy packs; the packs that were shipped with this version when absent.
     pub directory: Option<PathBuf>,
     /// Names of packs to load; all when empty.
     pub packs: Vec<String>,
+    /// Whether changes of the folder's files are taken up without a signal.
+    pub watch: bool,
+    /// Whether a set takes effect only when a second person has approved exactly these files.
+    pub require_approval: bool,
+    /// Folder of a candidate set that is asked beside the one in force, and decides nothing.
+    pub shadow: Option<PathBuf>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy { directory: None, packs: Vec::new(), watch: true, require_approval: false, shadow: None }
+    }
 }
 
 /// A secret that never prints.
@@ -443,6 +455,7 @@ impl Config {
         }
         paths.extend(self.geo.database.as_mut());
         paths.extend(self.policy.directory.as_mut());
+        paths.extend(self.policy.shadow.as_mut());
         for location in &mut self.locations {
             match &mut location.store {
                 Store::Embedded { path } => paths.push(path),

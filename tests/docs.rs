@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use domicile::config::Config;
-use domicile::gateway::metrics::{BlameLabels, LocationLabels, Metrics, RequestLabels, RuleLabels};
+use domicile::gateway::metrics::{
+    BlameLabels, LocationLabels, Metrics, OutcomeLabels, RequestLabels, RuleLabels,
+};
 use domicile::policy::coverage::{Standing, coverage};
 use domicile::policy::formatting::format_text;
 use domicile::policy::{PackSource, cases as pack_cases, check, template};
@@ -107,6 +109,7 @@ fn every_metric_is_in_the_table_of_metrics_with_its_type() {
     metrics.refusals.get_or_create(&RuleLabels { rule: "RULE".to_owned() }).inc();
     metrics.stored.get_or_create(&LocationLabels { location: "here".to_owned() }).inc();
     metrics.location_healthy.get_or_create(&LocationLabels { location: "here".to_owned() }).set(1);
+    metrics.policy_shadow.get_or_create(&OutcomeLabels { outcome: "same" }).inc();
     let rendered = metrics.render();
     let mut documented = 0;
     for line in rendered.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {

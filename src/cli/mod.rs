@@ -1,5 +1,6 @@
 //! The command line. Each command is a file; all are thin: what they do is the library's.
 
+mod activation;
 mod audit;
 mod config;
 mod demo;

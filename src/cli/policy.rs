@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::explain::Explain;
-use super::{CommandError, Format, print_json};
+use super::target::Target;
+use super::{CommandError, Format, activation, print_json};
 use crate::clock::{iso8601, now_ms};
 use crate::names::Country;
 use crate::policy::formatting::{Mode, format_files};
@@ -33,6 +34,12 @@ pub enum PolicyCommand {
     Decide(Decide),
     /// Say why data may or may not rest in, or be read from, a place, and what would help
     Explain(Box<Explain>),
+    /// Say who wrote and who approved the policies of a folder, for gateways that ask for it
+    Approve(activation::Approve),
+    /// Go back to a policy set that was in force, or list them
+    Rollback(activation::Rollback),
+    /// What a candidate set would have decided otherwise, in a running gateway. Exit code 1 when it has none
+    Shadow(activation::Shadow),
 }
 
 #[derive(Debug, Args)]
@@ -132,6 +139,9 @@ impl PolicyCommand {
             }
             PolicyCommand::Decide(decide) => decide.run(),
             PolicyCommand::Explain(explain) => explain.run(),
+            PolicyCommand::Approve(approve) => approve.run(),
+            PolicyCommand::Rollback(rollback) => rollback.run(),
+            PolicyCommand::Shadow(shadow) => shadow.run(),
         }
     }
 }

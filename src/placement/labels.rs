@@ -119,7 +119,7 @@ pub fn decide_held(
     action: Action,
     held_in: CountrySet,
 ) -> Result<Arc<Decision>, Failure> {
-    Ok(gateway.engine.decide(&Question {
+    Ok(gateway.decide(&Question {
         action,
         classes: labels.classes,
         subjects: labels.subjects,
@@ -145,7 +145,7 @@ pub fn decide_read(
     held_in: Country,
     reader: Option<Country>,
 ) -> Result<Arc<Decision>, Failure> {
-    Ok(gateway.engine.decide(&Question {
+    Ok(gateway.decide(&Question {
         action: Action::Read,
         classes: labels.classes,
         subjects: labels.subjects,

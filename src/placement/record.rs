@@ -115,6 +115,7 @@ pub fn draft(
             etag: None,
             principal: Some(call.app.id.to_string()),
             address: Some(call.client.address.to_string()),
+            ..SealedFacts::default()
         },
     }
 }

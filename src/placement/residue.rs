@@ -123,8 +123,7 @@ async fn remove(gateway: &Gateway, residue: &Residue) -> Result<Outcome, Failure
             key: Some(residue.key.clone()),
             version: residue.version.clone(),
             etag: Some(residue.etag.clone()),
-            principal: None,
-            address: None,
+            ..SealedFacts::default()
         },
     };
     gateway.catalogue.record_removal(residue.id, draft).await?;

@@ -34,10 +34,8 @@ impl Applicable {
             (Action::Read, Some(country)) => snapshot.reader(country, key.reader_entity)?,
             // A reader in an unknown country is one in any country.
             (Action::Read, None) => return Ok(Vec::new()),
-            _ => match snapshot.locations().first() {
-                Some(target) => target,
-                None => return Ok(Vec::new()),
-            },
+            _ if snapshot.setting.locations.is_empty() => return Ok(Vec::new()),
+            _ => snapshot.location(0)?,
         };
         let home = if key.home == Some(0) { AtHome::Yes } else { AtHome::No };
         self.met_at(snapshot, key, target, home)

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest;
 use cedar_policy::{
@@ -15,10 +15,12 @@ use cedar_policy::{
 };
 
 use super::check::{Problem, Problems};
+use super::lower::{RuleForm, Vocabulary};
 use super::manifest::{
     Bloc, PackManifest, Regime, TomlProblem, WordKind, parse_aliases, parse_blocs, parse_regimes,
 };
 use super::mechanism::moment;
+use super::oracle::Made;
 use super::source::{BASE, SourceFile, Sources};
 use super::words::Words;
 use super::{Obligation, PolicyHash, Rule};
@@ -43,6 +45,7 @@ pub struct Compiled {
     pub(super) named: CountrySet,
     /// Whether any rule asks where the client is. Otherwise answers do not depend on it.
     pub(super) asks_origin: bool,
+    pub(super) made: Made,
 }
 
 /// One rule with its policy.
@@ -50,6 +53,8 @@ pub struct Compiled {
 pub(super) struct CompiledRule {
     pub rule: Arc<Rule>,
     pub policy: Policy,
+    /// The policy, read for lowering when that was first needed.
+    form: OnceLock<Arc<RuleForm>>,
     /// The moment from which it is in force; `None` for drafts and what is in abeyance.
     pub effective: Option<i64>,
     /// The first moment at which it is no longer in force.
@@ -60,6 +65,13 @@ pub(super) struct CompiledRule {
 }
 
 impl CompiledRule {
+    /// The policy, read for lowering; `compiled` is the set that it is of.
+    pub fn form(&self, compiled: &Compiled) -> &RuleForm {
+        let Compiled { words, blocs, regimes, .. } = compiled;
+        self.form
+            .get_or_init(|| Arc::new(RuleForm::read(&self.policy, &Vocabulary { words, blocs, regimes })))
+    }
+
     pub fn in_force(&self, now: i64) -> bool {
         self.effective.is_some_and(|from| from <= now) && self.expires.is_none_or(|end| now < end)
     }
@@ -166,6 +178,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
         regimes,
         rules,
         asks_origin,
+        made: Made::default(),
     })
 }
 
@@ -392,6 +405,7 @@ fn read_rule(policy: Policy, pack: &str, file: &SourceFile, found: &mut Found) -
     Some(CompiledRule {
         rule: Arc::new(rule),
         policy: policy.new_id(PolicyId::new(&id)),
+        form: OnceLock::new(),
         effective: effective.filter(|_| in_force),
         expires,
         role: role?,
@@ -531,7 +545,7 @@ fn named_countries(policy: &Policy) -> Vec<Country> {
 }
 
 /// SHA-256 over every file that can change an answer, each with its path and length.
-fn hash(sources: &Sources) -> PolicyHash {
+pub(super) fn hash(sources: &Sources) -> PolicyHash {
     let mut context = digest::Context::new(&digest::SHA256);
     let packs = sources.packs.iter().flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies));
     let shared = [&sources.schema, &sources.blocs, &sources.sensitive, &sources.words];

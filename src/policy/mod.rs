@@ -7,6 +7,7 @@
 //!
 //! Not here: where labels come from, and which of the allowed locations is chosen.
 
+pub mod activation;
 mod applies;
 mod asking;
 pub mod cases;
@@ -19,11 +20,14 @@ mod engine;
 mod entities;
 pub mod explain;
 pub mod formatting;
+pub mod kept;
 mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
+mod oracle;
 pub mod scenario;
+pub mod shadow;
 mod snapshot;
 pub mod source;
 pub mod table;
@@ -36,8 +40,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub use activation::Activation;
 pub use decision::{Decision, LocationSet, Permit, ReadPermit, Refusal};
-pub use engine::Engine;
+pub use engine::{Candidate, Engine};
 pub use manifest::WordKind;
 pub use mechanism::{MechanismUse, moment};
 pub use snapshot::Setting;
@@ -197,6 +202,10 @@ pub enum PolicyError {
     Question(String),
     #[error("a lowered rule answered otherwise than Cedar; nothing is decided with this policy set")]
     Disagreement,
+    #[error(transparent)]
+    Activation(#[from] activation::ActivationError),
+    #[error(transparent)]
+    Kept(#[from] Box<kept::KeptError>),
     #[error("`{0}` is not a configured location")]
     UnknownLocation(LocationId),
 }

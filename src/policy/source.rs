@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::PolicyError;
+use super::activation;
+use super::{PolicyError, PolicyHash};
 use crate::config;
 
 /// The name of the pack that is always loaded: it holds the only permits.
@@ -86,6 +87,8 @@ pub struct Sources {
     /// Other spellings of the schema's words.
     pub words: SourceFile,
     pub packs: Vec<PackFiles>,
+    /// Who brings the set into force; no part of what is decided.
+    pub activation: Option<SourceFile>,
 }
 
 impl Sources {
@@ -97,6 +100,7 @@ impl Sources {
             message: message.to_owned(),
         };
         let (mut schema, mut blocs, mut sensitive, mut words) = (None, None, None, None);
+        let mut activation = None;
         let mut packs: BTreeMap<String, Slot> = BTreeMap::new();
         for (path, text) in files {
             let file = SourceFile { path: path.clone(), text };
@@ -105,6 +109,7 @@ impl Sources {
                 None if path == BLOCS => blocs = Some(file),
                 None if path == SENSITIVE => sensitive = Some(file),
                 None if path == WORDS => words = Some(file),
+                None if path == activation::FILE => activation = Some(file),
                 Some((pack, name)) if !name.contains('/') => {
                     let slot = packs.entry(pack.to_owned()).or_default();
                     match name {
@@ -139,8 +144,24 @@ impl Sources {
                 .ok_or_else(|| layout(SENSITIVE, "the policy folder does not say what is sensitive"))?,
             words: words.ok_or_else(|| layout(WORDS, "the policy folder has no list of other spellings"))?,
             packs: arranged,
+            activation,
             root,
         })
+    }
+
+    /// The hash of the policy set that these files make.
+    pub fn hash(&self) -> PolicyHash {
+        super::compiled::hash(self)
+    }
+
+    /// Every file of the set, for a copy of it.
+    pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
+        let shared = [&self.schema, &self.blocs, &self.sensitive, &self.words];
+        let packs = self
+            .packs
+            .iter()
+            .flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies).chain(&pack.cases));
+        shared.into_iter().chain(packs).chain(&self.activation)
     }
 
     fn choose(mut self, names: &[String]) -> Result<Sources, PolicyError> {
@@ -169,7 +190,7 @@ struct Slot {
     scenarios: Option<SourceFile>,
 }
 
-const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml and one folder a pack with pack.toml, \
+const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml, perhaps activation.toml, and one folder a pack with pack.toml, \
      *.cedar, cases.toml and scenarios.jsonl (and *.md)";
 
 fn read_directory(root: &Path) -> Result<BTreeMap<String, String>, PolicyError> {

@@ -373,18 +373,24 @@ struct FactsRecord {
     etag: Option<String>,
     principal: Option<String>,
     address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approver: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 impl From<SealedFacts> for FactsRecord {
     fn from(facts: SealedFacts) -> Self {
-        let SealedFacts { bucket, key, version, etag, principal, address } = facts;
-        FactsRecord { bucket, key, version, etag, principal, address }
+        let SealedFacts { bucket, key, version, etag, principal, address, author, approver, reason } = facts;
+        FactsRecord { bucket, key, version, etag, principal, address, author, approver, reason }
     }
 }
 
 impl From<FactsRecord> for SealedFacts {
     fn from(record: FactsRecord) -> Self {
-        let FactsRecord { bucket, key, version, etag, principal, address } = record;
-        SealedFacts { bucket, key, version, etag, principal, address }
+        let FactsRecord { bucket, key, version, etag, principal, address, author, approver, reason } = record;
+        SealedFacts { bucket, key, version, etag, principal, address, author, approver, reason }
     }
 }
