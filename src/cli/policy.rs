@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::explain::Explain;
-use super::target::Target;
 use super::{CommandError, Format, activation, print_json};
 use crate::clock::{iso8601, now_ms};
 use crate::names::Country;
