@@ -18,7 +18,7 @@ pub use ways::Way;
 
 use super::applies::Applicable;
 use super::asking::{Asking, AtHome};
-use super::compiled::Compiled;
+use super::compiled::{Compiled, Role};
 use super::decision::Verdict;
 use super::scenario::{Scenario, ScenarioError, Table};
 use super::snapshot::{Key, Moment, Place, Setting, Snapshot, Target};
@@ -149,7 +149,7 @@ fn asked_places<'a>(
     key: &Key,
     verdicts: &'a [Verdict],
 ) -> impl Iterator<Item = (Option<Place>, usize, &'a Verdict)> {
-    let (action, reader, length) = (key.action, key.reader, snapshot.locations().len());
+    let (action, reader, length) = (key.action, key.reader, snapshot.setting.locations.len());
     verdicts.iter().take(length.max(1)).enumerate().map(move |(index, verdict)| match (action, reader) {
         (Action::Read, country) => (country.map(Place::Reader), index, verdict),
         _ => (Some(Place::Location(index)), index, verdict),
@@ -162,9 +162,7 @@ fn target<'a>(snapshot: &'a Snapshot, key: &Key, place: Place) -> Result<(&'a Ta
         Place::Reader(country) => Ok((snapshot.reader(country, key.reader_entity)?, AtHome::No)),
         Place::Location(index) => {
             let home = key.home.is_some_and(|home| usize::from(home) == index);
-            let target = snapshot.locations().get(index);
-            let target = target.ok_or_else(|| PolicyError::Question("no such location".to_owned()))?;
-            Ok((target, if home { AtHome::Yes } else { AtHome::No }))
+            Ok((snapshot.location(index)?, if home { AtHome::Yes } else { AtHome::No }))
         }
     }
 }
@@ -231,8 +229,8 @@ impl Explainer<'_> {
         let mut asking = Asking::new(self.snapshot, &self.key);
         let mut missing = Vec::new();
         for rule in &self.snapshot.compiled.rules {
-            let asked = self.snapshot.gates.policy(rule.policy.id()).is_some();
-            if !asked || rule.policy.effect() != Effect::Permit {
+            let gate = rule.role == Role::Gate && rule.in_force(self.snapshot.now);
+            if !gate || rule.policy.effect() != Effect::Permit {
                 continue;
             }
             let mut lacks = Vec::new();
