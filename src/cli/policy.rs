@@ -32,7 +32,7 @@ pub enum PolicyCommand {
     /// Decide scenarios of a table, one line of JSON each. Exit code 1 when a line is wrong or not as expected
     Decide(Decide),
     /// Say why data may or may not rest in, or be read from, a place, and what would help
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Say who wrote and who approved the policies of a folder, for gateways that ask for it
     Approve(activation::Approve),
     /// Go back to a policy set that was in force, or list them

@@ -74,10 +74,16 @@ impl Engine {
         })
     }
 
-    /// As [`Engine::decide`] by the packs alone, never from memory: for checks of the memory itself.
+    /// As [`Engine::decide`] by the packs alone, never from memory: for measurements.
     pub fn decide_anew(&self, question: &Question<'_>) -> Result<Decision, PolicyError> {
         let snapshot = self.snapshot()?;
         snapshot.evaluate(snapshot.key(question))
+    }
+
+    /// As [`Engine::decide_anew`], by Cedar's own authorizer: what it is measured against.
+    pub fn decide_by_cedar(&self, question: &Question<'_>) -> Result<Decision, PolicyError> {
+        let snapshot = self.snapshot()?;
+        snapshot.evaluate_by_cedar(snapshot.key(question))
     }
 
     /// Ids of the rules that have no lowered form: Cedar evaluates them each time, which is slow.
