@@ -33,7 +33,7 @@ pub use self::writer::Counters;
 use self::writer::Writer;
 use super::{
     Answer, Bucket, BucketHandle, Catalogue, CatalogueError, Claim, HistoryLine, Intent, ObjectHandle,
-    ObjectId, Placement, Receipt, Recorded, Residue, Stray, Verdict, WriteRecord,
+    ObjectId, Placement, Receipt, Recorded, Residue, Resting, Stray, Verdict, WriteRecord,
 };
 use crate::config;
 use crate::log::entry::Opening;
@@ -172,6 +172,11 @@ impl SqliteCatalogue {
 
     pub fn keys(&self) -> &Arc<Keys> {
         &self.keys
+    }
+
+    /// Where objects rest, in the order of their rows, after that one: a walk over all of them.
+    pub fn resting(&self, after: i64, limit: usize) -> Result<Vec<Resting>, CatalogueError> {
+        self.readers.with(|db| reader::resting(db, after, limit))
     }
 
     /// For metrics; all zero when opened for questions only.

@@ -15,10 +15,12 @@ use cedar_policy::{
 };
 
 use super::check::{Problem, Problems};
+use super::lint;
 use super::manifest::{
     Bloc, PackManifest, Regime, TomlProblem, WordKind, parse_aliases, parse_blocs, parse_regimes,
 };
 use super::mechanism::moment;
+use super::prove::{self, Invariant};
 use super::source::{BASE, SourceFile, Sources};
 use super::words::Words;
 use super::{Obligation, PolicyHash, Rule};
@@ -43,6 +45,8 @@ pub struct Compiled {
     pub(super) named: CountrySet,
     /// Whether any rule asks where the client is. Otherwise answers do not depend on it.
     pub(super) asks_origin: bool,
+    /// What must never be allowed.
+    pub(super) invariants: Vec<Invariant>,
 }
 
 /// One rule with its policy.
@@ -82,6 +86,12 @@ impl Compiled {
     /// The ids of all rules, in the order of the packs.
     pub fn rule_ids(&self) -> impl Iterator<Item = &Arc<str>> {
         self.rules.iter().map(|rule| &rule.rule.id)
+    }
+
+    /// The same set without the rules at these positions.
+    pub(super) fn without(&self, positions: &BTreeSet<usize>) -> Compiled {
+        let rules = self.rules.iter().enumerate().filter(|(position, _)| !positions.contains(position));
+        Compiled { rules: rules.map(|(_, rule)| rule.clone()).collect(), ..self.clone() }
     }
 }
 
@@ -134,6 +144,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
     let aliases = parse_aliases(&sources.words.text)
         .map_err(|problem| found.toml(&sources.words, problem))
         .unwrap_or_default();
+    let mut invariants = Vec::new();
     if let Some((schema, words)) = &mut schema {
         check_blocs(&sources.blocs, &blocs, words, &mut found);
         let listed: BTreeSet<String> = regimes.iter().map(|regime| regime.name.clone()).collect();
@@ -149,6 +160,12 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
             }
         }
         validate(schema, &set, &origin, &mut found);
+        if let Some(file) = &sources.invariants {
+            match prove::parse(&file.text, schema) {
+                Ok(parsed) => invariants = parsed,
+                Err(problems) => problems.into_iter().for_each(|problem| found.toml(file, problem)),
+            }
+        }
     }
     let (Some((schema, words)), true) = (schema, found.problems.is_empty()) else {
         return Err(Problems(found.problems));
@@ -166,6 +183,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
         regimes,
         rules,
         asks_origin,
+        invariants,
     })
 }
 
@@ -214,7 +232,7 @@ impl Found<'_> {
 }
 
 /// One-based line and column (in characters) of a byte offset.
-fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset.min(text.len())).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
@@ -373,6 +391,12 @@ fn read_rule(policy: Policy, pack: &str, file: &SourceFile, found: &mut Found) -
         let help =
             format!("the annotations are @id, @{}, @{}", ANNOTATIONS.join(", @"), OPTIONAL.join(", @"));
         found.at_id(file, &id, format!("the annotation @{word} is not known"), Some(help));
+    }
+    if lint::arithmetic(&policy) {
+        let message =
+            "the rule calculates: arithmetic can overflow, and a rule that overflows does not forbid";
+        let help = "compare a number of the operator with a literal";
+        found.at_id(file, &id, message.to_owned(), Some(help.to_owned()));
     }
     let role = read_role(&policy, &id, pack, file, found);
     if found.problems.len() > before {

@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::compiled::{Compiled, compile};
 use super::decision::Decision;
+use super::prove;
 use super::snapshot::{Moment, Setting, Snapshot};
 use super::{PackSource, PolicyError, PolicyHash, Question};
 
@@ -108,6 +109,7 @@ fn build(source: &PackSource, setting: Setting, now: i64) -> Result<Snapshot, Po
     let compiled = compile(&source.read()?).map_err(PolicyError::Invalid)?;
     let snapshot = Snapshot::new(Arc::new(compiled), Arc::new(setting), Moment::Clock(now))?;
     snapshot.warm()?;
+    prove::at_load(&snapshot)?;
     Ok(snapshot)
 }
 

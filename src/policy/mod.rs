@@ -17,10 +17,13 @@ mod declared;
 mod engine;
 mod entities;
 pub mod explain;
+pub mod impact;
+mod lint;
 mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
+pub mod prove;
 pub mod scenario;
 mod snapshot;
 pub mod source;
@@ -192,6 +195,8 @@ pub enum PolicyError {
     Question(String),
     #[error("a lowered rule answered otherwise than Cedar; nothing is decided with this policy set")]
     Disagreement,
+    #[error("the policies do not keep their invariants:\n{0}")]
+    Unproved(String),
     #[error("`{0}` is not a configured location")]
     UnknownLocation(LocationId),
 }

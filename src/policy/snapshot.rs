@@ -355,6 +355,28 @@ impl Snapshot {
         Ok(asking.gate(target, kinds, home)?.0)
     }
 
+    /// Whether the gates allow the one place of this question, by Cedar's own authorizer, and the rules that decided.
+    pub fn gate_by_cedar(&self, key: &Key) -> Result<(bool, Vec<Arc<Rule>>), PolicyError> {
+        let (target, home) = self.only_place(key)?;
+        let kinds = self.mechanisms_for(key, target.country);
+        Asking::new(self, key).gate(target, &kinds, home)
+    }
+
+    /// Whether any of these policies holds for the one place of this question, whatever they are for.
+    pub fn satisfies(&self, key: &Key, policies: &PolicySet) -> Result<bool, PolicyError> {
+        let (target, home) = self.only_place(key)?;
+        Asking::new(self, key).holds(policies, target, home)
+    }
+
+    fn only_place(&self, key: &Key) -> Result<(&Target, AtHome), PolicyError> {
+        if let (Action::Read, Some(country)) = (key.action, key.reader) {
+            return Ok((self.reader(country, key.reader_entity)?, AtHome::No));
+        }
+        let target = self.locations.first();
+        let target = target.ok_or_else(|| PolicyError::Question("no location".to_owned()))?;
+        Ok((target, if key.home == Some(0) { AtHome::Yes } else { AtHome::No }))
+    }
+
     /// The mechanisms that are in force for this question in `country`, as positions in the schema.
     pub fn mechanisms_for(&self, key: &Key, country: Country) -> Vec<usize> {
         self.in_force(country, Facts::new(key, self).held)

@@ -15,6 +15,7 @@ const SCHEMA: &str = "schema.cedarschema";
 const BLOCS: &str = "blocs.toml";
 const SENSITIVE: &str = "sensitive.toml";
 const WORDS: &str = "words.toml";
+const INVARIANTS: &str = "invariants.toml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 const MAX_FILES: usize = 2000;
 
@@ -83,6 +84,8 @@ pub struct Sources {
     pub sensitive: SourceFile,
     /// Other spellings of the schema's words.
     pub words: SourceFile,
+    /// What must never be allowed.
+    pub invariants: Option<SourceFile>,
     pub packs: Vec<PackFiles>,
 }
 
@@ -95,6 +98,7 @@ impl Sources {
             message: message.to_owned(),
         };
         let (mut schema, mut blocs, mut sensitive, mut words) = (None, None, None, None);
+        let mut invariants = None;
         let mut packs: BTreeMap<String, Slot> = BTreeMap::new();
         for (path, text) in files {
             let file = SourceFile { path: path.clone(), text };
@@ -103,6 +107,7 @@ impl Sources {
                 None if path == BLOCS => blocs = Some(file),
                 None if path == SENSITIVE => sensitive = Some(file),
                 None if path == WORDS => words = Some(file),
+                None if path == INVARIANTS => invariants = Some(file),
                 Some((pack, name)) if !name.contains('/') => {
                     let slot = packs.entry(pack.to_owned()).or_default();
                     match name {
@@ -135,6 +140,7 @@ impl Sources {
             sensitive: sensitive
                 .ok_or_else(|| layout(SENSITIVE, "the policy folder does not say what is sensitive"))?,
             words: words.ok_or_else(|| layout(WORDS, "the policy folder has no list of other spellings"))?,
+            invariants,
             packs: arranged,
             root,
         })
@@ -165,7 +171,7 @@ struct Slot {
     cases: Option<SourceFile>,
 }
 
-const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml and one folder a pack with pack.toml, \
+const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml, invariants.toml and one folder a pack with pack.toml, \
      *.cedar and cases.toml (and *.md)";
 
 fn read_directory(root: &Path) -> Result<BTreeMap<String, String>, PolicyError> {
