@@ -171,6 +171,7 @@ fn intent(catalogue: &SqliteCatalogue, key: &str) -> Intent {
         }],
         etag: "\"0123456789abcdef0123456789abcdef\"".to_owned(),
         version: None,
+        order: 0,
         size: 1024,
         policy: draft.decision.policy.clone(),
         rules: draft.decision.rules.clone(),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use ipnet::IpNet;
 use serde::Deserialize;
@@ -263,6 +263,29 @@ pub struct App {
     /// Who reads with these credentials; laws tell a company's own staff abroad from others.
     #[serde(default)]
     pub entity: ReaderEntity,
+    /// Temporary credentials of the same app.
+    #[serde(default, rename = "session")]
+    pub sessions: Vec<Session>,
+}
+
+/// Credentials that hold for a while, with a token that goes along with every request.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Session {
+    pub access_key_id: String,
+    pub secret_access_key: Secret,
+    pub session_token: Secret,
+    /// RFC 3339 date-time from which on they do not count any more.
+    #[serde(deserialize_with = "moment")]
+    pub expires: SystemTime,
+}
+
+fn moment<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    let moment: jiff::Timestamp = text.parse().map_err(|_| {
+        serde::de::Error::custom("not a date-time of RFC 3339, for example 2026-11-23T12:00:00Z")
+    })?;
+    Ok(moment.into())
 }
 
 impl App {
@@ -345,13 +368,25 @@ pub struct Geo {
 }
 
 /// Where the residency policies come from.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
 pub struct Policy {
     /// Folder of policy packs; the packs that were shipped with this version when absent.
     pub directory: Option<PathBuf>,
     /// Names of packs to load; all when empty.
     pub packs: Vec<String>,
+    /// Whether changes of the folder's files are taken up without a signal.
+    pub watch: bool,
+    /// Whether a set takes effect only when a second person has approved exactly these files.
+    pub require_approval: bool,
+    /// Folder of a candidate set that is asked beside the one in force, and decides nothing.
+    pub shadow: Option<PathBuf>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Policy { directory: None, packs: Vec::new(), watch: true, require_approval: false, shadow: None }
+    }
 }
 
 /// A secret that never prints.
@@ -420,6 +455,7 @@ impl Config {
         }
         paths.extend(self.geo.database.as_mut());
         paths.extend(self.policy.directory.as_mut());
+        paths.extend(self.policy.shadow.as_mut());
         for location in &mut self.locations {
             match &mut location.store {
                 Store::Embedded { path } => paths.push(path),
@@ -439,18 +475,28 @@ impl Config {
             return Err("no [[location]]: there is nowhere to store anything".to_owned());
         }
         unique("location id", self.locations.iter().map(|l| l.id.as_str()))?;
-        unique("access-key-id", self.apps.iter().map(|a| a.access_key_id.as_str()))?;
+        let sessions = || self.apps.iter().flat_map(|app| app.sessions.iter().map(move |own| (app, own)));
+        let keys = self.apps.iter().map(|app| (app, &app.access_key_id, &app.secret_access_key));
+        let temporary = sessions().map(|(app, own)| (app, &own.access_key_id, &own.secret_access_key));
+        let keys: Vec<_> = keys.chain(temporary).collect();
+        unique("access-key-id", keys.iter().map(|(_, id, _)| id.as_str()))?;
         // An empty secret is one that everybody knows; an id with a `/` cannot be told from the scope behind it.
-        for app in &self.apps {
-            let id = &app.access_key_id;
+        for (app, id, secret) in keys {
             if id.is_empty() || !id.bytes().all(|b| b.is_ascii_graphic() && !b"/,=".contains(&b)) {
                 return Err(format!(
                     "app {}: access-key-id must be printable ASCII without blanks, `/`, `,` and `=`",
                     app.id
                 ));
             }
-            if app.secret_access_key.expose().is_empty() {
+            if secret.expose().is_empty() {
                 return Err(format!("app {}: secret-access-key is empty", app.id));
+            }
+        }
+        // What no header can carry would never be presented.
+        for (app, session) in sessions() {
+            let token = session.session_token.expose();
+            if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+                return Err(format!("app {}: session-token must be printable ASCII without blanks", app.id));
             }
         }
         let folders = self.locations.iter().filter_map(|location| match &location.store {

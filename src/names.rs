@@ -111,10 +111,44 @@ impl CountrySet {
         self
     }
 
-    /// The members in code order.
-    pub fn iter(&self) -> impl Iterator<Item = Country> + '_ {
-        Country::all().filter(|country| self.contains(*country))
+    /// The countries that both hold.
+    #[must_use]
+    pub fn intersection(mut self, other: CountrySet) -> CountrySet {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine &= theirs;
+        }
+        self
     }
+
+    /// Whether the two have a country in common.
+    pub fn meets(&self, other: &CountrySet) -> bool {
+        self.0.iter().zip(other.0).fold(0, |common, (mine, theirs)| common | (mine & theirs)) != 0
+    }
+
+    /// Whether every member is one of `other`.
+    pub fn is_subset(&self, other: &CountrySet) -> bool {
+        self.0.iter().zip(other.0).fold(0, |more, (mine, theirs)| more | (mine & !theirs)) == 0
+    }
+
+    /// One bit for each country, by [`Country::index`].
+    pub fn bits(&self) -> [u64; 4] {
+        self.0
+    }
+
+    /// The members in code order.
+    pub fn iter(&self) -> impl Iterator<Item = Country> + use<> {
+        self.0.into_iter().zip(0u8..).flat_map(|(word, n)| ones(word).map(move |bit| Country(64 * n + bit)))
+    }
+}
+
+/// Positions of the bits that are set, lowest first.
+fn ones(mut word: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let lowest = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        // At most 63: a word without any bit has 64 zeros.
+        u8::try_from(lowest).ok().filter(|bit| *bit < 64)
+    })
 }
 
 impl FromIterator<Country> for CountrySet {
@@ -212,6 +246,25 @@ impl ObjectKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether the key, read as a path below its bucket's folder, leads out of it and on to something else:
+    /// `../other/key`, `a/../../other/key`. A server that keeps objects as files may read it so.
+    ///
+    /// S3 itself refuses such keys ("Naming Amazon S3 objects": relative path elements may never outnumber the others).
+    pub fn leads_out_of_its_bucket(&self) -> bool {
+        let mut depth = 0_usize;
+        let mut is_outside = false;
+        for segment in self.0.split('/') {
+            match segment {
+                "" | "." => {}
+                ".." if depth > 0 => depth -= 1,
+                ".." => is_outside = true,
+                _ if is_outside => return true,
+                _ => depth += 1,
+            }
+        }
+        false
+    }
 }
 
 impl FromStr for ObjectKey {
@@ -280,6 +333,32 @@ const CODES: [[u8; 2]; 249] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_leads_to_another_bucket_is_told_from_one_that_merely_looks_odd() {
+        let leads_out = |key: &str| key.parse::<ObjectKey>().unwrap().leads_out_of_its_bucket();
+        for key in
+            ["../b/k", "../b", "a/../../b", "/../b", "//..//b", "./../b", "a/b/../../../c/d", "../b/.."]
+        {
+            assert!(leads_out(key), "{key}");
+        }
+        for key in [
+            "..",
+            "a/../b",
+            "a/b/../../c",
+            "../",
+            "a/../..",
+            "...",
+            "..a/b",
+            "a..",
+            ".../b",
+            "..%2fb",
+            "..\\b",
+            "/",
+        ] {
+            assert!(!leads_out(key), "{key}");
+        }
+    }
 
     #[test]
     fn every_code_parses_back_to_itself() {

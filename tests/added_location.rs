@@ -7,7 +7,6 @@ use std::process::{Child, Command, Stdio};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::primitives::ByteStream;
 
 const BASE: &str = r#"
@@ -96,8 +95,7 @@ async fn creating_a_bucket_again_brings_it_to_a_location_that_was_added_since() 
     let list = client.list_objects_v2().bucket("clinic").send().await.unwrap();
     assert!(list.contents().is_empty());
 
-    let again = client.create_bucket().bucket("clinic").send().await;
-    assert_eq!(again.unwrap_err().code(), Some("BucketAlreadyOwnedByYou"));
+    client.create_bucket().bucket("clinic").send().await.unwrap();
     client
         .put_object()
         .bucket("clinic")

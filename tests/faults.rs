@@ -7,6 +7,7 @@ mod faulty;
 mod process;
 
 use std::io::Write;
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -367,6 +368,75 @@ fn a_slow_writer_of_a_key_holds_up_nobody_else() {
     assert_eq!(client.get("/box/k").body, [b's'; 40]);
     gateway.settled();
     assert_eq!(client.get("/box/k").header("x-domicile-location"), Some("eu-central"));
+}
+
+/// Moves what can be moved without waiting, until nothing has moved for a while.
+fn until_it_stalls(
+    streams: &mut [TcpStream],
+    mut step: impl FnMut(usize, &mut TcpStream) -> std::io::Result<usize>,
+) {
+    let mut quiet = 0;
+    while quiet < 40 {
+        let mut moved = 0;
+        for (n, stream) in streams.iter_mut().enumerate() {
+            loop {
+                match step(n, stream) {
+                    Ok(0) => break,
+                    Ok(bytes) => moved += bytes,
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => break,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+        quiet = if moved == 0 { quiet + 1 } else { 0 };
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
+#[test]
+fn a_body_in_flight_holds_its_window_and_little_more_however_slow_the_other_side_is() {
+    const BODIES: usize = 48;
+    const WINDOW_KIB: u64 = 1 << 10;
+    const MORE_KIB: u64 = 256;
+    /// What a process of so many connections needs beside bodies.
+    const REST_KIB: u64 = 16 << 10;
+    let (_folder, server, gateway) = disk_and_server();
+    let client = gateway.client();
+    let body = Random::new(7).words(16 << 20);
+    assert_eq!(put(client, "large", CHINESE, body.as_bytes()).status, 200);
+    let before = gateway.memory_kib("VmHWM");
+    let grown = || gateway.memory_kib("VmHWM") - before;
+
+    // Readers that take nothing.
+    let begin = |method: &str, key: &str, length: u64| {
+        let stream = client.begin(method, &format!("/box/{key}"), &[CHINESE], length).unwrap();
+        stream.set_nonblocking(true).unwrap();
+        stream
+    };
+    let readers: Vec<_> = (0..BODIES).map(|_| client.begin("GET", "/box/large", &[], 0).unwrap()).collect();
+    for mut reader in &readers {
+        let mut head = [0; 12];
+        std::io::Read::read_exact(&mut reader, &mut head).unwrap();
+        assert_eq!(&head, b"HTTP/1.1 200");
+    }
+    let for_reads = grown();
+    assert!(for_reads < BODIES as u64 * MORE_KIB + REST_KIB, "{for_reads} KiB for {BODIES} reads");
+    drop(readers);
+
+    // Writers whose location takes nothing: they send for as long as anybody takes what they send.
+    server.set(Fault::Stall);
+    let mut sent = [0; BODIES];
+    let mut writers: Vec<_> =
+        (0..BODIES).map(|n| begin("PUT", &format!("k{n}"), body.len() as u64)).collect();
+    until_it_stalls(&mut writers, |n, stream| {
+        let written = stream.write(&body.as_bytes()[sent[n]..])?;
+        sent[n] += written;
+        Ok(written)
+    });
+    let for_writes = grown();
+    let bound = BODIES as u64 * (WINDOW_KIB + MORE_KIB) + REST_KIB;
+    println!("{for_reads} KiB for {BODIES} reads, {for_writes} KiB for as many writes; the bound is {bound}");
+    assert!(for_writes < bound, "{for_writes} KiB for {BODIES} writes");
 }
 
 #[test]

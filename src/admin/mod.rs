@@ -28,7 +28,10 @@ async fn answer(gateway: &Gateway, request: &Parts) -> Response<Body> {
     match request.uri.path() {
         "/healthz" => text(StatusCode::OK, "text/plain", "ok\n"),
         "/readyz" => match gateway.readiness().await {
-            Ok(()) => text(StatusCode::OK, "text/plain", "ready\n"),
+            Ok(()) => {
+                let notes: String = gateway.notes().iter().map(|note| format!("note: {note}\n")).collect();
+                text(StatusCode::OK, "text/plain", format!("ready\n{notes}"))
+            }
             Err(problems) => {
                 text(StatusCode::SERVICE_UNAVAILABLE, "text/plain", format!("{}\n", problems.join("\n")))
             }
@@ -41,7 +44,16 @@ async fn answer(gateway: &Gateway, request: &Parts) -> Response<Body> {
                 gateway.metrics.render(),
             )
         }
-        _ => text(StatusCode::NOT_FOUND, "text/plain", "GET /healthz, /readyz or /metrics\n"),
+        "/policy/shadow" => {
+            match gateway.policies.shadow().map(|shadow| serde_json::to_string(&shadow.report())) {
+                Some(Ok(report)) => text(StatusCode::OK, "application/json", report),
+                Some(Err(error)) => {
+                    text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", format!("{error}\n"))
+                }
+                None => text(StatusCode::NOT_FOUND, "text/plain", "policy.shadow is not configured\n"),
+            }
+        }
+        _ => text(StatusCode::NOT_FOUND, "text/plain", "GET /healthz, /readyz, /metrics or /policy/shadow\n"),
     }
 }
 

@@ -2,6 +2,9 @@
 //!
 //! Each check is a function over `&dyn Catalogue` with an empty catalogue; `conformance!` makes them the tests of one engine.
 
+mod versions;
+
+pub use self::versions::*;
 use super::*;
 use crate::label::{Label, Source};
 use crate::log::{Event, Place, SealedFacts};
@@ -11,6 +14,7 @@ macro_rules! conformance {
     ($open:expr) => {
         $crate::catalogue::conformance::conformance!(@ $open;
             an_unknown_object_has_no_placement
+            a_setting_is_kept_with_its_bucket_and_ends_with_it
             a_recorded_write_is_found_as_it_was_recorded
             answers_for_many_objects_come_in_the_order_asked
             an_intent_survives_as_it_was_opened_until_it_is_dropped
@@ -40,6 +44,14 @@ macro_rules! conformance {
             objects_are_counted_up_to_the_limit
             verdicts_add_up_and_expire
             what_is_too_large_is_refused
+            versions_stay_in_the_order_of_commits_wherever_they_lie
+            a_delete_marker_hides_the_object_until_it_is_removed
+            the_next_older_version_is_the_newest_when_the_newest_has_gone
+            there_is_one_null_version_and_it_moves_with_its_residue_listed
+            the_removal_of_a_null_version_and_a_write_of_it_exclude_each_other
+            an_object_from_before_versioning_is_the_null_version
+            a_stray_version_lies_beside_the_one_that_is_placed
+            new_labels_for_an_older_version_do_not_make_it_the_newest
         );
     };
     (@ $open:expr; $($check:ident)*) => {$(
@@ -65,7 +77,7 @@ pub async fn a_recorded_write_is_found_as_it_was_recorded(c: &dyn Catalogue) {
     let intent = c.open_intent(intent(c, "key", wanted, "CN")).await.unwrap();
     let recorded = c.record_write(settle(intent.clone(), "\"e2\"")).await.unwrap();
     assert_eq!(recorded.displaced, None);
-    assert_eq!(recorded.placement, Placement { etag: "\"e2\"".to_owned(), ..intent.placement });
+    assert_eq!(recorded.placement, Placement { etag: "\"e2\"".to_owned(), order: 1, ..intent.placement });
     assert_eq!(c.find(intent.handle).await.unwrap(), Some(recorded.placement));
     assert_eq!(c.open_intents().await.unwrap(), []);
     assert_eq!(recorded.receipt.index, 1, "log.open is entry 0");
@@ -360,6 +372,35 @@ pub async fn history_keeps_the_newest_lines(c: &dyn Catalogue) {
     assert_eq!(lines.iter().map(|line| line.receipt.index).collect::<Vec<_>>(), [4, 5]);
 }
 
+pub async fn a_setting_is_kept_with_its_bucket_and_ends_with_it(c: &dyn Catalogue) {
+    let handle = c.bucket_handle("bucket");
+    let cors = |document: &str| c.set_setting(handle, Setting::Cors, Some(document.to_owned()));
+    // Nobody's setting is kept.
+    cors("early").await.unwrap();
+    assert_eq!(c.setting(handle, Setting::Cors).await.unwrap(), None);
+    let bucket = Bucket {
+        name: "bucket".to_owned(),
+        home: Some(id("cn-1")),
+        constraint: None,
+        subject: None,
+        owner: "app".to_owned(),
+        created_at: 7,
+        versioning: Versioning::Never,
+    };
+    assert!(c.create_bucket(bucket.clone()).await.unwrap());
+    cors("one").await.unwrap();
+    cors("two").await.unwrap();
+    assert_eq!(c.setting(handle, Setting::Cors).await.unwrap().as_deref(), Some("two"));
+    assert_eq!(c.setting(handle, Setting::Tagging).await.unwrap(), None);
+    assert_eq!(c.setting(c.bucket_handle("other"), Setting::Cors).await.unwrap(), None);
+    c.set_setting(handle, Setting::Cors, None).await.unwrap();
+    assert_eq!(c.setting(handle, Setting::Cors).await.unwrap(), None);
+    cors("three").await.unwrap();
+    c.delete_bucket(handle).await.unwrap();
+    assert!(c.create_bucket(bucket).await.unwrap());
+    assert_eq!(c.setting(handle, Setting::Cors).await.unwrap(), None);
+}
+
 pub async fn buckets_are_created_once_listed_by_name_and_deleted(c: &dyn Catalogue) {
     let bucket = |name: &str, home: Option<&str>| Bucket {
         name: name.to_owned(),
@@ -368,6 +409,7 @@ pub async fn buckets_are_created_once_listed_by_name_and_deleted(c: &dyn Catalog
         subject: Some("CN".parse().unwrap()),
         owner: "app".to_owned(),
         created_at: 7,
+        versioning: Versioning::Never,
     };
     let (one, two) = (bucket("bucket-1", Some("cn-1")), bucket("bucket-2", None));
     assert!(c.create_bucket(two.clone()).await.unwrap());
@@ -485,6 +527,7 @@ pub fn placement(location: &str, etag: &str) -> Placement {
         }],
         etag: etag.to_owned(),
         version: None,
+        order: 0,
         size: 12,
         policy: "abc".to_owned(),
         rules: vec!["cn.pipl.40".to_owned()],

@@ -41,9 +41,12 @@ pub struct Placement {
     pub subjects: CountrySet,
     pub coverage: Coverage,
     pub evidence: Vec<Evidence>,
-    /// The location's ETag and version id of the write that this row labels.
+    /// The location's ETag and version id of the write that this row labels. Where versions are kept, `None` is the
+    /// version that S3 calls `null`.
     pub etag: String,
     pub version: Option<String>,
+    /// Place among the versions of its key, by commits: the newest has the greatest, the first has 1. 0 before it is recorded.
+    pub order: u64,
     pub size: u64,
     /// Hash of the policy set, and the ids of the rules that decided.
     pub policy: String,
@@ -77,6 +80,78 @@ pub struct Bucket {
     pub subject: Option<Country>,
     pub owner: String,
     pub created_at: u64,
+    pub versioning: Versioning,
+}
+
+/// Whether a bucket keeps the versions of its objects.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Versioning {
+    #[default]
+    Never,
+    /// It was asked for, but not all locations have confirmed it. Clients are told `Never`; what a location that has
+    /// begun to keep versions says of its answers counts.
+    Partly,
+    Enabled,
+    Suspended,
+}
+
+impl Versioning {
+    /// Whether an object of the bucket may have more than one version.
+    pub fn keeps(self) -> bool {
+        self != Versioning::Never
+    }
+}
+
+/// A version of an object in a bucket that keeps them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    pub kind: VersionKind,
+    pub is_latest: bool,
+    /// Of a delete marker: where it rests, without ETag and size.
+    pub placement: Placement,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VersionKind {
+    Object,
+    DeleteMarker,
+}
+
+/// Which version of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    Newest,
+    /// The one that S3 calls `null`; there is one at most over all locations.
+    Null,
+    Id(VersionAt),
+}
+
+/// A version as its location knows it. `id` is `None` for the one that S3 calls `null`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionAt {
+    pub location: LocationId,
+    pub id: Option<String>,
+}
+
+impl From<VersionAt> for Which {
+    fn from(at: VersionAt) -> Self {
+        if at.id.is_some() { Which::Id(at) } else { Which::Null }
+    }
+}
+
+/// What the catalogue says of a version that a location lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    pub kind: VersionKind,
+    pub is_latest: bool,
+    pub order: u64,
+}
+
+/// A setting of a bucket that the gateway itself carries out, and no location.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Setting {
+    Cors,
+    Tagging,
 }
 
 /// A write that was begun and has not been settled.
@@ -99,7 +174,12 @@ pub enum IntentKind {
     Put,
     Copy,
     CompleteUpload,
+    /// Of the object, or of its current version by a delete marker.
     Delete,
+    /// Of the one version that the placement names.
+    DeleteVersion,
+    /// The same bytes get more labels.
+    Relabel,
 }
 
 /// A copy that still lies where the placement no longer says it should.
@@ -163,7 +243,7 @@ pub struct HistoryLine {
     pub entry: Entry,
 }
 
-/// A settled write, to be recorded.
+/// A settled write, to be recorded. A placement that has its `order` already is a version that there is, under new labels.
 #[derive(Debug, Clone)]
 pub struct WriteRecord {
     pub intent: u64,
@@ -236,7 +316,8 @@ pub trait Catalogue: Send + Sync {
     /// Those of one object.
     fn open_intents_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<Intent>>;
 
-    /// One transaction: placement, `write` entry, residue of what it displaces elsewhere, end of the intent.
+    /// One transaction: placement, `write` entry, residue of what it displaces elsewhere, end of the intent. In a bucket
+    /// that keeps versions, the version before it stays placed, unless both are the version `null`.
     /// Fails with `Settled` when the intent is not open any more, and with `OtherIntent` when it was opened for another
     /// object or location: a write that is redirected drops its intent and opens a new one. A residue of the same key at the location that the
     /// write went to is dropped, for the write replaced those bytes; unless it names another version, which still lies there.
@@ -247,6 +328,35 @@ pub trait Catalogue: Send + Sync {
     fn record_stray(&self, stray: Stray) -> Answer<'_, Residue>;
     /// One transaction: end of the placement, `delete` entry, end of the intent.
     fn record_delete(&self, intent: u64, handle: ObjectHandle, draft: EntryDraft) -> Answer<'_, Receipt>;
+    /// One transaction: a delete marker becomes the newest version, `delete` entry, end of the intent. What the marker
+    /// hides stays placed; only a `null` version that it replaces is gone, and residue where it lay elsewhere.
+    fn record_marker(&self, marker: WriteRecord) -> Answer<'_, Recorded>;
+    /// One transaction: end of one version, `delete` entry, end of the intent; the next older version is the newest
+    /// then. That the version is not known (any more) is no error.
+    fn record_version_removal(
+        &self,
+        intent: u64,
+        handle: ObjectHandle,
+        version: VersionAt,
+        draft: EntryDraft,
+    ) -> Answer<'_, Receipt>;
+    /// One transaction: end of a placement whose bytes are gone from their location without the gateway, and its `delete`
+    /// entry. `None`, and no change, when the object is not placed like that any more.
+    fn record_vanished(
+        &self,
+        handle: ObjectHandle,
+        placement: Placement,
+        draft: EntryDraft,
+    ) -> Answer<'_, Option<Receipt>>;
+    /// A version, or a delete marker.
+    fn find_version(&self, handle: ObjectHandle, which: Which) -> Answer<'_, Option<Version>>;
+    /// What is known of versions that locations list, in the order asked.
+    fn find_versions(&self, asked: Vec<(ObjectHandle, VersionAt)>) -> Answer<'_, Vec<Option<Known>>>;
+    /// All versions of an object, newest first.
+    fn versions(&self, handle: ObjectHandle) -> Answer<'_, Vec<Version>>;
+    /// In each location that has one: the oldest version of the object that is not older than `order`.
+    fn versions_from(&self, handle: ObjectHandle, order: u64) -> Answer<'_, Vec<VersionAt>>;
+
     /// An entry that changes no placement: a refusal, a read across a border, a policy change.
     fn record_event(&self, draft: EntryDraft) -> Answer<'_, Receipt>;
 
@@ -261,8 +371,15 @@ pub trait Catalogue: Send + Sync {
     fn create_bucket(&self, bucket: Bucket) -> Answer<'_, bool>;
     fn find_bucket(&self, handle: BucketHandle) -> Answer<'_, Option<Bucket>>;
     fn delete_bucket(&self, handle: BucketHandle) -> Answer<'_, ()>;
+    fn set_versioning(&self, handle: BucketHandle, versioning: Versioning) -> Answer<'_, ()>;
     fn buckets(&self) -> Answer<'_, Vec<Bucket>>;
-    /// Objects that the catalogue places in this bucket, up to `limit`.
+    /// Keeps a setting of a bucket, or forgets it. It ends with its bucket.
+    fn set_setting(&self, bucket: BucketHandle, setting: Setting, document: Option<String>)
+    -> Answer<'_, ()>;
+    fn setting(&self, bucket: BucketHandle, setting: Setting) -> Answer<'_, Option<String>>;
+    /// The current placements of up to `limit` objects of this bucket.
+    fn placed_in(&self, bucket: BucketHandle, limit: usize) -> Answer<'_, Vec<(ObjectHandle, Placement)>>;
+    /// Objects, versions and delete markers that the catalogue places in this bucket, up to `limit`.
     fn count_in_bucket(&self, handle: BucketHandle, limit: usize) -> Answer<'_, usize>;
 
     /// Remembers a late finding, so that the client's retry is placed by it. Adds to what is remembered already.

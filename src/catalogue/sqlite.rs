@@ -11,6 +11,8 @@ mod codec;
 mod jobs;
 mod reader;
 mod schema;
+mod settings;
+mod versions;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -32,8 +34,9 @@ use self::reader::Readers;
 pub use self::writer::Counters;
 use self::writer::Writer;
 use super::{
-    Answer, Bucket, BucketHandle, Catalogue, CatalogueError, Claim, HistoryLine, Intent, ObjectHandle,
-    ObjectId, Placement, Receipt, Recorded, Residue, Resting, Stray, Verdict, WriteRecord,
+    Answer, Bucket, BucketHandle, Catalogue, CatalogueError, Claim, HistoryLine, Intent, Known, ObjectHandle,
+    ObjectId, Placement, Receipt, Recorded, Residue, Resting, Setting, Stray, Verdict, Version, VersionAt,
+    Versioning, Which, WriteRecord,
 };
 use crate::config;
 use crate::log::entry::Opening;
@@ -79,6 +82,10 @@ pub enum OpenError {
     LostCatalogue { path: PathBuf },
     #[error("the catalogue has format {found}; this version knows {known}: use the newer version")]
     Newer { found: i64, known: i64 },
+    #[error(
+        "the catalogue has format {found}, this version reads {known}: start the gateway once to upgrade it"
+    )]
+    Older { found: i64, known: i64 },
     #[error("the file is a database of another program")]
     NotOurs,
     #[error("the catalogue was written with another name key: restore the right one")]
@@ -280,6 +287,49 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |tx| tx.record_delete(intent, handle, draft))
     }
 
+    fn record_marker(&self, marker: WriteRecord) -> Answer<'_, Recorded> {
+        self.write(move |tx| tx.record_marker(marker))
+    }
+
+    fn record_version_removal(
+        &self,
+        intent: u64,
+        handle: ObjectHandle,
+        version: VersionAt,
+        draft: EntryDraft,
+    ) -> Answer<'_, Receipt> {
+        self.write(move |tx| tx.record_version_removal(intent, handle, &version, draft))
+    }
+
+    fn record_vanished(
+        &self,
+        handle: ObjectHandle,
+        placement: Placement,
+        draft: EntryDraft,
+    ) -> Answer<'_, Option<Receipt>> {
+        self.write(move |tx| tx.record_vanished(handle, &placement, draft))
+    }
+
+    fn placed_in(&self, bucket: BucketHandle, limit: usize) -> Answer<'_, Vec<(ObjectHandle, Placement)>> {
+        self.read_many(move |db, _| reader::placed_in(db, bucket, limit))
+    }
+
+    fn find_version(&self, handle: ObjectHandle, which: Which) -> Answer<'_, Option<Version>> {
+        self.read(|db| versions::find(db, handle, &which))
+    }
+
+    fn find_versions(&self, asked: Vec<(ObjectHandle, VersionAt)>) -> Answer<'_, Vec<Option<Known>>> {
+        self.read_many(move |db, _| versions::known(db, &asked))
+    }
+
+    fn versions(&self, handle: ObjectHandle) -> Answer<'_, Vec<Version>> {
+        self.read_many(move |db, _| versions::all(db, handle))
+    }
+
+    fn versions_from(&self, handle: ObjectHandle, order: u64) -> Answer<'_, Vec<VersionAt>> {
+        self.read_many(move |db, _| versions::from(db, handle, order))
+    }
+
     fn record_event(&self, draft: EntryDraft) -> Answer<'_, Receipt> {
         self.write(move |tx| tx.record_event(&draft))
     }
@@ -314,8 +364,25 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |tx| tx.delete_bucket(handle))
     }
 
+    fn set_versioning(&self, handle: BucketHandle, versioning: Versioning) -> Answer<'_, ()> {
+        self.write(move |tx| tx.set_versioning(handle, versioning))
+    }
+
     fn buckets(&self) -> Answer<'_, Vec<Bucket>> {
         self.read_many(reader::buckets)
+    }
+
+    fn set_setting(
+        &self,
+        bucket: BucketHandle,
+        setting: Setting,
+        document: Option<String>,
+    ) -> Answer<'_, ()> {
+        self.write(move |tx| tx.set_setting(bucket, setting, document.as_deref()))
+    }
+
+    fn setting(&self, bucket: BucketHandle, setting: Setting) -> Answer<'_, Option<String>> {
+        self.read(|db| settings::find(db, &self.keys, bucket, setting))
     }
 
     fn count_in_bucket(&self, handle: BucketHandle, limit: usize) -> Answer<'_, usize> {

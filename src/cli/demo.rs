@@ -25,6 +25,7 @@ pub fn config(data: &Path) -> Result<Config, CommandError> {
             buckets: vec!["*".to_owned()],
             access: crate::config::Access::ReadWrite,
             entity: Default::default(),
+            sessions: Vec::new(),
         });
     }
     Ok(config)

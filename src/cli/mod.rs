@@ -1,9 +1,12 @@
 //! The command line. Each command is a file; all are thin: what they do is the library's.
 
+mod activation;
 mod audit;
 mod config;
 mod demo;
+mod explain;
 mod policy;
+mod prove;
 mod ready;
 mod serve;
 mod target;

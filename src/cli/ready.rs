@@ -24,7 +24,7 @@ pub struct Ready {
 
 impl Ready {
     pub fn run(self) -> Result<ExitCode, CommandError> {
-        let answer = ask(self.admin, Duration::from_secs(self.timeout))
+        let answer = ask(self.admin, "/readyz", Duration::from_secs(self.timeout))
             .map_err(|error| format!("no answer from the admin listener at {}: {error}", self.admin))?;
         let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
         let status = head.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3));
@@ -37,11 +37,12 @@ impl Ready {
     }
 }
 
-fn ask(admin: SocketAddr, timeout: Duration) -> std::io::Result<String> {
+/// The whole answer of the admin listener, head and body.
+pub fn ask(admin: SocketAddr, path: &str, timeout: Duration) -> std::io::Result<String> {
     let mut stream = TcpStream::connect_timeout(&admin, timeout)?;
     stream.set_read_timeout(Some(timeout))?;
     stream.set_write_timeout(Some(timeout))?;
-    write!(stream, "GET /readyz HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n")?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: {admin}\r\nconnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(LONGEST_ANSWER).read_to_string(&mut answer)?;
     Ok(answer)

@@ -104,10 +104,7 @@ async fn listen_for_signals(gateway: &Arc<Gateway>) -> std::io::Result<()> {
         tokio::select! {
             _ = interrupt.recv() => return Ok(()),
             _ = terminate.recv() => return Ok(()),
-            _ = hangup.recv() => match gateway.reload_policies().await {
-                Ok(hash) => tracing::info!(policy = %hash.0, "policies reloaded"),
-                Err(error) => tracing::error!(error, "the policies were not reloaded; the old ones stay in force"),
-            },
+            _ = hangup.recv() => gateway.reload_policies_and_tell().await,
         }
     }
 }

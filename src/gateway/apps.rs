@@ -8,17 +8,24 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use crate::config::{self, Access, Secret};
 use crate::names::{AppId, BucketName};
 use crate::policy::ReaderEntity;
+use crate::s3::sigv4::{KeyStore, Session};
 
 /// All apps.
 pub struct Apps {
-    by_access_key: HashMap<String, Arc<AppGrant>>,
+    by_access_key: HashMap<String, Key>,
     by_id: HashMap<AppId, Arc<AppGrant>>,
+}
+
+/// An access key, and whose it is.
+struct Key {
+    app: Arc<AppGrant>,
+    secret: Secret,
+    session: Option<Session>,
 }
 
 /// One app and its grants.
 pub struct AppGrant {
     pub id: AppId,
-    pub secret: Secret,
     pub access: Access,
     /// Who reads with it.
     pub entity: ReaderEntity,
@@ -48,26 +55,33 @@ impl Apps {
                 buckets.add(Glob::new(pattern).map_err(|error| fail(pattern, error))?);
             }
             let buckets = buckets.build().map_err(|error| fail("", error))?;
-            let grant = AppGrant {
-                id: app.id.clone(),
-                secret: app.secret_access_key.clone(),
-                access: app.access,
-                entity: app.entity,
-                buckets,
-            };
+            let grant = AppGrant { id: app.id.clone(), access: app.access, entity: app.entity, buckets };
             let grant = Arc::new(grant);
             all.by_id.insert(app.id.clone(), grant.clone());
-            all.by_access_key.insert(app.access_key_id.clone(), grant);
+            for own in &app.sessions {
+                let session = Session { token: own.session_token.clone(), expires: own.expires };
+                let secret = own.secret_access_key.clone();
+                let key = Key { app: grant.clone(), secret, session: Some(session) };
+                all.by_access_key.insert(own.access_key_id.clone(), key);
+            }
+            let key = Key { app: grant, secret: app.secret_access_key.clone(), session: None };
+            all.by_access_key.insert(app.access_key_id.clone(), key);
         }
         Ok(all)
     }
 
-    pub fn by_access_key(&self, access_key_id: &str) -> Option<&Arc<AppGrant>> {
-        self.by_access_key.get(access_key_id)
-    }
-
     pub fn by_id(&self, id: &AppId) -> Option<&Arc<AppGrant>> {
         self.by_id.get(id)
+    }
+}
+
+impl KeyStore for Apps {
+    fn secret(&self, access_key_id: &str) -> Option<(&AppId, &Secret)> {
+        self.by_access_key.get(access_key_id).map(|key| (&key.app.id, &key.secret))
+    }
+
+    fn session(&self, access_key_id: &str) -> Option<&Session> {
+        self.by_access_key.get(access_key_id)?.session.as_ref()
     }
 }
 

@@ -8,11 +8,10 @@ use http::Request;
 use super::Gateway;
 use super::call::Verified;
 use super::failure::Failure;
+use super::form;
 use super::stage::Stage;
 use crate::body::Body;
-use crate::config::Secret;
-use crate::names::AppId;
-use crate::s3::sigv4::{KeyStore, VerifyContext};
+use crate::s3::sigv4::VerifyContext;
 
 pub struct Authenticate {
     gateway: Arc<Gateway>,
@@ -36,13 +35,10 @@ impl Stage<Request<Body>> for Authenticate {
             regions: &gateway.regions,
             keys: &gateway.apps,
         };
+        if form::is_form(&parts) {
+            return form::open(gateway, &context, parts, body).await;
+        }
         let identity = gateway.verifier.verify(&parts, &context)?;
         Ok(Verified { identity, inner: Request::from_parts(parts, body) })
-    }
-}
-
-impl KeyStore for super::apps::Apps {
-    fn secret(&self, access_key_id: &str) -> Option<(&AppId, &Secret)> {
-        self.by_access_key(access_key_id).map(|app| (&app.id, &app.secret))
     }
 }

@@ -12,7 +12,9 @@ use super::Gateway;
 use super::call::Call;
 use super::failure::Failure;
 use crate::body::Body;
-use crate::placement::{buckets, copy, delete, get, list, multipart, put};
+use crate::placement::{
+    amend, buckets, copy, delete, get, list, list_versions, multipart, post, put, settings, versioning,
+};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::Operation;
 
@@ -69,14 +71,44 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         Op::HeadBucket => Box::pin(buckets::head(gateway, call)),
         Op::DeleteBucket => Box::pin(buckets::delete(gateway, call)),
         Op::GetBucketLocation => Box::pin(buckets::location(gateway, call)),
-        Op::GetBucketVersioning => Box::pin(buckets::versioning(gateway, call)),
+        Op::GetBucketCors | Op::GetBucketTagging => Box::pin(settings::kept(gateway, call)),
+        Op::PutBucketCors | Op::PutBucketTagging => Box::pin(settings::keep(gateway, call, body)),
+        Op::DeleteBucketCors | Op::DeleteBucketTagging => Box::pin(settings::forget(gateway, call)),
+        Op::GetBucketEncryption
+        | Op::GetBucketLifecycleConfiguration
+        | Op::GetPublicAccessBlock
+        | Op::GetBucketOwnershipControls => Box::pin(settings::of_locations(gateway, call)),
+        Op::PutBucketEncryption
+        | Op::PutBucketLifecycleConfiguration
+        | Op::PutPublicAccessBlock
+        | Op::PutBucketOwnershipControls => Box::pin(settings::at_locations(gateway, call, body)),
+        Op::DeleteBucketEncryption
+        | Op::DeleteBucketLifecycle
+        | Op::DeletePublicAccessBlock
+        | Op::DeleteBucketOwnershipControls => Box::pin(settings::off_locations(gateway, call)),
+        Op::GetBucketAcl => Box::pin(buckets::acl(gateway, call)),
+        Op::PutBucketAcl => Box::pin(buckets::put_acl(gateway, call, body)),
+        Op::GetBucketVersioning => Box::pin(versioning::get(gateway, call)),
+        Op::PutBucketVersioning => Box::pin(versioning::put(gateway, call, body)),
         Op::ListObjects | Op::ListObjectsV2 => Box::pin(list::objects(gateway, call)),
+        Op::ListObjectVersions => Box::pin(list_versions::list(gateway, call)),
         Op::ListMultipartUploads => Box::pin(list::uploads(gateway, call)),
         Op::DeleteObjects => Box::pin(delete::delete_objects(gateway, call, body)),
         Op::PutObject => Box::pin(put::put_object(gateway, call, body)),
-        Op::GetObject | Op::HeadObject | Op::GetObjectAttributes | Op::GetObjectTagging => {
-            Box::pin(get::read_object(gateway, call))
-        }
+        Op::PostObject => Box::pin(post::post_object(gateway, call, body)),
+        Op::GetObject
+        | Op::HeadObject
+        | Op::GetObjectAttributes
+        | Op::GetObjectTagging
+        | Op::GetObjectAcl
+        | Op::GetObjectLegalHold
+        | Op::GetObjectRetention => Box::pin(get::read_object(gateway, call)),
+        Op::PutObjectTagging => Box::pin(amend::put_tagging(gateway, call, body)),
+        Op::DeleteObjectTagging
+        | Op::PutObjectAcl
+        | Op::PutObjectLegalHold
+        | Op::PutObjectRetention
+        | Op::RestoreObject => Box::pin(amend::amend(gateway, call, body)),
         Op::DeleteObject => Box::pin(delete::delete_object(gateway, call)),
         Op::CopyObject => Box::pin(copy::copy_object(gateway, call)),
         Op::CreateMultipartUpload => Box::pin(multipart::create(gateway, call)),

@@ -10,6 +10,7 @@ use crate::names::NameError;
 use crate::policy::PolicyError;
 use crate::s3::checksum::ChecksumError;
 use crate::s3::error::{Code, S3Error};
+use crate::s3::form::FormError;
 use crate::s3::listing::ListError;
 use crate::s3::operation::OpError;
 use crate::s3::payload::PayloadError;
@@ -102,6 +103,7 @@ macro_rules! client_errors {
 }
 client_errors!(
     SigError,
+    FormError,
     OpError,
     PayloadError,
     ChecksumError,
@@ -184,7 +186,11 @@ pub fn body_failure(source: BoxError) -> Failure {
         Err(source) => source,
     };
     match source.downcast::<PayloadError>() {
-        Ok(error) => (*error).into(),
+        // What ended the source, for example the idle time-out, says more than that it ended.
+        Ok(error) => match *error {
+            PayloadError::Source(source) => body_failure(source),
+            error => error.into(),
+        },
         Err(source) => {
             let mut failure = Failure::client(
                 Code::IncompleteBody,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::failure::Failure;
@@ -75,10 +76,10 @@ where
             ))));
         }
         let idle = self.layer.idle;
-        let total = self.layer.total;
-        let answer = self.inner.call(request.map(|body| Body::new(IdleBody::new(body, idle))));
+        let deadline = Instant::now() + self.layer.total;
+        let answer = self.inner.call(request.map(|body| Body::new(IdleBody::new(body, idle, deadline))));
         Box::pin(async move {
-            let response = tokio::time::timeout(total, answer).await.map_err(|_| {
+            let response = tokio::time::timeout_at(deadline, answer).await.map_err(|_| {
                 Failure::client(
                     Code::RequestTimeout,
                     "The request took longer than the gateway's total timeout.",

@@ -31,6 +31,11 @@ pub struct LocationLabels {
     pub location: String,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    pub outcome: &'static str,
+}
+
 /// The counters and gauges of one gateway.
 pub struct Metrics {
     registry: Registry,
@@ -47,6 +52,9 @@ pub struct Metrics {
     pub location_healthy: Family<LocationLabels, Gauge>,
     pub log_entries: Gauge<u64, AtomicU64>,
     pub log_healthy: Gauge,
+    pub policy_reload_failures: Counter,
+    pub policy_files_differ: Gauge,
+    pub policy_shadow: Family<OutcomeLabels, Counter>,
 }
 
 impl Metrics {
@@ -67,6 +75,9 @@ impl Metrics {
             location_healthy: Family::default(),
             log_entries: Gauge::default(),
             log_healthy: Gauge::default(),
+            policy_reload_failures: Counter::default(),
+            policy_files_differ: Gauge::default(),
+            policy_shadow: Family::default(),
         };
         let r = &mut metrics.registry;
         r.register("requests", "S3 requests by operation and status", metrics.requests.clone());
@@ -91,6 +102,21 @@ impl Metrics {
         r.register("location_healthy", "1 while a location answers", metrics.location_healthy.clone());
         r.register("log_entries", "Durable placement log entries", metrics.log_entries.clone());
         r.register("log_healthy", "1 while checkpoints are being published", metrics.log_healthy.clone());
+        r.register(
+            "policy_reload_failures",
+            "Policy sets that could not take effect; the old one stayed in force",
+            metrics.policy_reload_failures.clone(),
+        );
+        r.register(
+            "policy_files_differ",
+            "1 while the policy files are another set than the one in force",
+            metrics.policy_files_differ.clone(),
+        );
+        r.register(
+            "policy_shadow",
+            "Decisions put to the candidate set, by how its answer stands to the live one",
+            metrics.policy_shadow.clone(),
+        );
         metrics
     }
 

@@ -4,12 +4,15 @@ pub mod apps;
 pub mod authenticate;
 pub mod authorise;
 pub mod call;
+pub mod cors;
 pub mod dispatch;
 pub mod failure;
+pub mod form;
 pub mod limit;
 pub mod linger;
 pub mod metrics;
 pub mod name;
+pub mod policies;
 pub mod rescue;
 pub mod server;
 pub mod stack;
@@ -25,18 +28,16 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use crate::body::BoxError;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::geo::Geo;
 use crate::label::sources::Labeller;
 use crate::locations::registry::Locations;
 use crate::log::tiles::{LogState, Status};
-use crate::log::{EntryDraft, Event};
 use crate::names::{Country, LocationId};
 use crate::placement::intents::LiveIntents;
 use crate::placement::keylock::KeyLocks;
-use crate::policy::{Engine, PackSource, PolicyHash};
+use crate::policy::Engine;
 use crate::s3::operation::VirtualHosts;
 use crate::s3::sigv4::Verifier;
 use crate::s3::token::Tokens;
@@ -44,6 +45,7 @@ use crate::s3::token::Tokens;
 use self::apps::Apps;
 use self::failure::{Blame, Failure};
 use self::metrics::{LocationLabels, Metrics};
+use self::policies::Policies;
 use self::writes::Writes;
 
 /// Bodies whose first window is being held at the same time; the rest wait.
@@ -63,6 +65,7 @@ pub struct Gateway {
     pub geo: Geo,
     pub labeller: Labeller,
     pub engine: Engine,
+    pub policies: Policies,
     pub catalogue: Arc<dyn Catalogue>,
     pub locations: Locations,
     pub tokens: Tokens,
@@ -136,26 +139,9 @@ impl Gateway {
         }
     }
 
-    /// Reads the policies anew, all or nothing, and logs which set is in force now.
-    pub async fn reload_policies(&self) -> Result<PolicyHash, BoxError> {
-        let source = PackSource::from(&self.config.policy);
-        let hash = self.engine.reload(&source, start::setting(&self.config))?;
-        self.record_policy(&hash).await?;
-        Ok(hash)
-    }
-
-    /// Logs that a policy set took effect.
-    pub async fn record_policy(&self, hash: &PolicyHash) -> Result<(), BoxError> {
-        for rule in self.engine.slow_rules()? {
-            tracing::warn!(
-                rule,
-                "this rule has no lowered form and is evaluated by Cedar each time, which is slow"
-            );
-        }
-        let mut draft = EntryDraft::new(Event::Policy, self.config.node.country);
-        draft.decision.policy = hash.0.to_string();
-        self.catalogue.record_event(draft).await?;
-        Ok(())
+    /// What an operator should know of, though the gateway is ready.
+    pub fn notes(&self) -> Vec<String> {
+        self.policies.notes()
     }
 
     /// Brings the gauges up to date before they are read.
@@ -173,6 +159,7 @@ impl Gateway {
         if let Ok(intents) = self.catalogue.open_intents().await {
             self.metrics.open_intents.set(intents.len() as i64);
         }
+        self.metrics.policy_files_differ.set(i64::from(self.policies.differs()));
         self.metrics.log_healthy.set(i64::from(self.log_problem().is_none()));
         let status = self.log.borrow().clone();
         let published = status.values().map(|state| match state {

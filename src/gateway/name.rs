@@ -12,7 +12,8 @@ use super::stage::Stage;
 use super::trace::OperationName;
 use crate::body::Body;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::operation::{self, ParsedQuery};
+use crate::s3::operation::{self, Operation, ParsedQuery};
+use crate::s3::sigv4::Scheme;
 
 pub struct NameOperation {
     gateway: Arc<Gateway>,
@@ -31,7 +32,12 @@ impl Stage<Verified<Request<Body>>> for NameOperation {
         let Verified { identity, inner } = request;
         let (parts, body) = inner.into_parts();
         let target = operation::parse(&parts.method, &parts.uri, &parts.headers, &self.gateway.hosts)?;
+        // A policy signs an upload to a bucket, and nothing else.
+        if identity.scheme == Scheme::Form && target.operation != Operation::PostObject {
+            return Err(Failure::client(Code::MethodNotAllowed, "A form can only be posted to a bucket."));
+        }
         refuse_repeated(&parts.headers)?;
+        refuse_lookalikes(&parts.headers)?;
         refuse_past_policies(&parts.headers, &target.query)?;
         if let Some(name) = parts.extensions.get::<OperationName>() {
             name.set(target.operation.name());
@@ -57,8 +63,29 @@ fn refuse_repeated(headers: &HeaderMap) -> Result<(), S3Error> {
     }
 }
 
-/// A grant at a location would hand out the object past the rules about readers, and a lock would keep a copy where
-/// the rules may not want it any longer. Presigned URLs can carry both in the query.
+/// Some servers, Ceph's among them, read `-` and `_` in names of headers alike. What would be a header of S3 or the
+/// message's framing to them, and nothing to us, is refused; other names with `_` do not travel. In the names of metadata
+/// `_` is the app's own.
+fn refuse_lookalikes(headers: &HeaderMap) -> Result<(), S3Error> {
+    let is_lookalike = |name: &HeaderName| {
+        let name = name.as_str();
+        if !name.contains('_') || name.starts_with("x-amz-meta-") {
+            return false;
+        }
+        let dashed = name.replace('_', "-");
+        dashed.starts_with("x-amz-") || matches!(&*dashed, "content-length" | "transfer-encoding")
+    };
+    match headers.keys().any(is_lookalike) {
+        false => Ok(()),
+        true => Err(S3Error::new(
+            Code::InvalidArgument,
+            "A header's name has `_` where a header of S3 or of HTTP has `-`; some servers take it for that header.",
+        )),
+    }
+}
+
+/// A grant at a location would hand out the object past the rules about readers. A bucket with locks keeps versions of
+/// its objects. Presigned URLs can carry both in the query.
 fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), S3Error> {
     let in_headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?")));
     for (name, value) in in_headers.chain(query.iter()) {
@@ -66,14 +93,12 @@ fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), 
         // These two give nobody anything that the owner of the location does not have.
         let grants = is("x-amz-grant-")
             || (is("x-amz-acl") && !matches!(value, "private" | "bucket-owner-full-control"));
-        let locks = is("x-amz-object-lock-")
-            || (is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false"));
+        let locks = is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false");
         let message = if grants {
             "Grants to others (x-amz-acl, x-amz-grant-*) are not implemented by this gateway: who may read is for its \
              apps and policies to say."
         } else if locks {
-            "Object locks are not implemented by this gateway: a locked copy could not be removed when its placement \
-             changes."
+            "Buckets with object lock are not implemented by this gateway."
         } else {
             continue;
         };
@@ -116,11 +141,21 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_one_of_s3_with_other_dashes_is_refused() {
+        let refused = |name: &'static str| refuse_lookalikes(&headers(&[(name, "a")])).is_err();
+        for name in ["x_amz_copy_source", "x-amz-copy_source", "x-amz_meta-a", "content_length"] {
+            assert!(refused(name), "{name}");
+        }
+        for name in ["x-amz-meta-my_key", "x-amz-copy-source", "my_own"] {
+            assert!(!refused(name), "{name}");
+        }
+    }
+
+    #[test]
     fn nothing_is_granted_or_locked_at_a_location() {
         let refusals = [
             ("x-amz-acl", "public-read"),
             ("x-amz-grant-read", "id=1"),
-            ("x-amz-object-lock-mode", "COMPLIANCE"),
             ("x-amz-bucket-object-lock-enabled", "true"),
         ];
         for (name, value) in refusals {

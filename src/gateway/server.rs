@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::{HeaderMap, HeaderValue, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -187,9 +188,17 @@ impl Connection {
     {
         let Connection { front, peer, limits } = self;
         let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let may_end_elsewhere = may_end_elsewhere(request.headers());
             let mut request = lingering(request);
             request.extensions_mut().insert(peer);
-            tower::ServiceExt::oneshot(front.clone(), request)
+            let answer = tower::ServiceExt::oneshot(front.clone(), request);
+            async move {
+                let mut response = answer.await?;
+                if may_end_elsewhere {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
+                Ok::<_, std::convert::Infallible>(response)
+            }
         });
         let io = TokioIo::new(TimedIo::new(stream, limits.idle_timeout));
         let connection = builder.serve_connection(io, service).into_owned();
@@ -197,6 +206,15 @@ impl Connection {
             tracing::debug!(%error, "a connection ended early");
         }
     }
+}
+
+/// Whether somebody in front of us may see the end of this message elsewhere. If a chunked one had a `Content-Length` too,
+/// that was passed over (RFC 9112, section 6.1), and there are servers to which `_` is `-`. What he takes for the next
+/// request must not be taken from this connection.
+fn may_end_elsewhere(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.contains_key("transfer_encoding")
+        || headers.contains_key("content_length")
 }
 
 /// Whether certificate and key can be read and fit each other.

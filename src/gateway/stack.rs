@@ -8,6 +8,7 @@ use tower::util::BoxCloneSyncService;
 use super::Gateway;
 use super::authenticate::Authenticate;
 use super::authorise::Authorise;
+use super::cors::CorsLayer;
 use super::dispatch::Dispatch;
 use super::limit::LimitLayer;
 use super::name::NameOperation;
@@ -26,6 +27,8 @@ pub fn build(gateway: &Arc<Gateway>) -> Front {
             .layer(RescueLayer::new(gateway.metrics.clone()))
             // Bounds what is held at once, and how long: requests in flight, total time, idle bodies.
             .layer(LimitLayer::new(&gateway.config.gateway))
+            // Answers browsers that ask ahead, without a signature, and tells them what they may show.
+            .layer(CorsLayer::new(gateway.clone()))
             // Checks the signature: nothing below trusts a header that was not signed.
             .layer(stage(Authenticate::new(gateway.clone())))
             // Names the operation, the bucket and the key, once and for all.

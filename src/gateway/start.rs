@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::apps::Apps;
 use super::metrics::Metrics;
+use super::policies::{self, Policies};
 use super::{Gateway, WINDOWS};
 use crate::body::BoxError;
 use crate::catalogue::sqlite::{SqliteCatalogue, SqliteOptions};
@@ -19,6 +20,7 @@ use crate::label::sources::Labeller;
 use crate::locations::registry::{self, Locations, OpenError};
 use crate::log::tiles::{Publisher, PublisherHandle};
 use crate::placement::{residue, settle};
+use crate::policy::kept::Cause;
 use crate::policy::{Engine, PackSource, Setting};
 use crate::s3::operation::VirtualHosts;
 use crate::s3::sigv4::Verifier;
@@ -35,6 +37,7 @@ pub struct Running {
     publisher: PublisherHandle,
     stop: watch::Sender<bool>,
     sweeper: JoinHandle<()>,
+    watcher: JoinHandle<()>,
 }
 
 impl Running {
@@ -51,7 +54,11 @@ impl Running {
         let apps = Apps::new(&config.apps)?;
         let labeller = Labeller::new(&config.label)?;
         let geo = Geo::open(&config.geo, &config.gateway.trusted_proxies)?;
-        let engine = engine(&config)?;
+        let coming = policies::coming(&config)?;
+        let metrics = Arc::new(Metrics::new());
+        let policies = Policies::new(&config, &coming, &metrics)?;
+        let engine = Engine::of(coming.candidate);
+        policies::warn_of(&engine.slow_rules()?);
         let catalogue = Arc::new(SqliteCatalogue::open(SqliteOptions::of(&config))?);
         let locations = open(&config.locations)?;
         let publisher =
@@ -59,7 +66,7 @@ impl Running {
         let mut regions = BTreeSet::from([config.gateway.region.clone()]);
         regions.extend(config.locations.iter().map(|location| location.region.clone()));
         let gateway = Arc::new(Gateway {
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             apps,
             verifier: Verifier::default(),
             regions: ordered(&config.gateway.region, regions),
@@ -67,6 +74,7 @@ impl Running {
             geo,
             labeller,
             engine,
+            policies,
             tokens: Tokens::new(&catalogue.keys().token_key()),
             catalogue: catalogue.clone(),
             locations,
@@ -80,10 +88,11 @@ impl Running {
         if tokio::time::timeout(SETTLE_AT_START, settle::sweep(&gateway)).await.is_err() {
             tracing::warn!("some writes that were open could not be settled yet; trying on");
         }
-        gateway.record_policy(&gateway.engine.policy()).await?;
+        gateway.record_policy(&coming.change, Cause::Start).await?;
         let (stop, stopped) = watch::channel(false);
-        let sweeper = tokio::spawn(sweep(gateway.clone(), stopped));
-        Ok(Running { gateway, publisher, stop, sweeper })
+        let sweeper = tokio::spawn(sweep(gateway.clone(), stopped.clone()));
+        let watcher = tokio::spawn(policies::watch(gateway.clone(), stopped));
+        Ok(Running { gateway, publisher, stop, sweeper, watcher })
     }
 
     /// Lets the writes of clients that went away come to their end, ends the background work, and publishes what is
@@ -98,6 +107,9 @@ impl Running {
         let _ = self.stop.send(true);
         if let Err(error) = self.sweeper.await {
             tracing::error!(%error, "the background sweep ended badly");
+        }
+        if let Err(error) = self.watcher.await {
+            tracing::error!(%error, "the watch over the policies ended badly");
         }
         self.publisher.stop().await;
     }
@@ -119,7 +131,7 @@ pub fn check(config: &Config) -> Result<(), BoxError> {
     Apps::new(&config.apps)?;
     Labeller::new(&config.label)?;
     Geo::open(&config.geo, &config.gateway.trusted_proxies)?;
-    engine(config)?;
+    policies::coming(config)?;
     registry::check(&config.locations)?;
     if let Some(tls) = &config.gateway.tls {
         super::server::check_tls(tls)?;

@@ -16,7 +16,7 @@ use tower::util::BoxCloneSyncService;
 use super::server::{Front, Peer};
 use super::start::Running;
 use super::{Gateway, stack};
-use crate::body::Body;
+use crate::body::{Body, BoxError};
 use crate::catalogue::{HistoryLine, Placement};
 use crate::config::{Config, Secret};
 use crate::label::DataClass;
@@ -79,7 +79,7 @@ pub struct TestGateway {
     running: Option<Running>,
     front: Front,
     scripts: Arc<Mutex<HashMap<LocationId, Script>>>,
-    _dir: TempDir,
+    dir: TempDir,
 }
 
 /// An answer that was read to its end.
@@ -103,8 +103,13 @@ impl Answer {
 impl TestGateway {
     /// A gateway with the bucket `bucket`, whose home is the location in Germany.
     pub async fn start() -> TestGateway {
-        let dir = tempfile::tempdir().unwrap();
-        let config = Config::parse(CONFIG, &dir.path().join("config.toml")).unwrap();
+        TestGateway::start_in(tempfile::tempdir().unwrap(), |_| {}).await.unwrap()
+    }
+
+    /// As [`TestGateway::start`], in a folder that the test has filled, with a configuration that it changes.
+    pub async fn start_in(dir: TempDir, change: impl FnOnce(&mut Config)) -> Result<TestGateway, BoxError> {
+        let mut config = Config::parse(CONFIG, &dir.path().join("config.toml")).unwrap();
+        change(&mut config);
         let scripts = Arc::new(Mutex::new(HashMap::<LocationId, Script>::new()));
         let for_services = scripts.clone();
         let open = move |configs: &[crate::config::Location]| {
@@ -122,14 +127,14 @@ impl TestGateway {
                 }))
             }))
         };
-        let running = Running::start_with(config, open).await.unwrap();
+        let running = Running::start_with(config, open).await?;
         let gateway = running.gateway.clone();
         let front = stack::build(&gateway);
-        let this = TestGateway { gateway, running: Some(running), front, scripts, _dir: dir };
+        let this = TestGateway { gateway, running: Some(running), front, scripts, dir };
         let constraint = "<CreateBucketConfiguration><LocationConstraint>eu-central-1</LocationConstraint></CreateBucketConfiguration>";
         let created = this.send(Method::PUT, "/bucket", &[], constraint).await;
-        assert_eq!(created.status, StatusCode::OK, "{}", created.text());
-        this
+        assert!(matches!(created.status, StatusCode::OK | StatusCode::CONFLICT), "{}", created.text());
+        Ok(this)
     }
 
     /// From now on, `script` gets every request to a location.
@@ -214,10 +219,21 @@ impl TestGateway {
         location.call(request).await.unwrap().status() == StatusCode::OK
     }
 
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
+        self.stop_and_leave().await;
+    }
+
+    /// Stops, and leaves the folder for another start.
+    pub async fn stop_and_leave(mut self) -> TempDir {
         if let Some(running) = self.running.take() {
             running.stop().await;
         }
+        self.dir
+    }
+
+    /// The folder that the configuration's relative paths are in.
+    pub fn folder(&self) -> &std::path::Path {
+        self.dir.path()
     }
 }
 

@@ -9,22 +9,24 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, sleep_until};
 
 use super::failure::Failure;
 use crate::body::{Body, BoxError};
 use crate::s3::error::Code;
 
-/// Fails a request body with `RequestTimeout` when no frame comes for `idle`.
+/// Fails a request body with `RequestTimeout` when no frame comes for `idle`, or when it has not ended by its deadline:
+/// a write outlives its answer, so whoever sends a byte now and then would hold it for as long as he likes.
 pub struct IdleBody {
     inner: Body,
     idle: Duration,
+    deadline: Instant,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl IdleBody {
-    pub fn new(inner: Body, idle: Duration) -> Self {
-        IdleBody { inner, idle, timer: None }
+    pub fn new(inner: Body, idle: Duration, deadline: Instant) -> Self {
+        IdleBody { inner, idle, deadline, timer: None }
     }
 }
 
@@ -43,15 +45,17 @@ impl HttpBody for IdleBody {
                 Poll::Ready(frame)
             }
             Poll::Pending => {
-                let idle = this.idle;
-                let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(idle)));
+                let until = this.deadline.min(Instant::now() + this.idle);
+                let timer = this.timer.get_or_insert_with(|| Box::pin(sleep_until(until)));
                 if timer.as_mut().poll(cx).is_pending() {
                     return Poll::Pending;
                 }
-                Poll::Ready(Some(Err(Box::new(Failure::client(
-                    Code::RequestTimeout,
-                    "The request body made no progress within the idle timeout.",
-                )))))
+                let message = if Instant::now() < this.deadline {
+                    "The request body made no progress within the idle timeout."
+                } else {
+                    "The request took longer than the gateway's total timeout."
+                };
+                Poll::Ready(Some(Err(Box::new(Failure::client(Code::RequestTimeout, message)))))
             }
         }
     }

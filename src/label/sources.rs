@@ -68,13 +68,19 @@ impl Labeller {
         Ok(Labeller { rules: config.rules.iter().map(Rule::new).collect::<Result<_, _>>()? })
     }
 
+    /// The labels that these tags give by themselves.
+    pub fn tagged(&self, tags: &[(String, String)]) -> Result<Labels, LabelError> {
+        let mut labels = Labels::default();
+        for (key, value) in tags {
+            add_tag(&mut labels, key, value)?;
+        }
+        Ok(labels)
+    }
+
     /// The labels that tags, rules, bucket and client give, in this order. The bucket's country, or else the client's, is
     /// a default for "whom it is about": it counts only where no tag and no rule named a country.
     pub fn declared(&self, facts: &Facts<'_>) -> Result<Labels, LabelError> {
-        let mut labels = Labels::default();
-        for (key, value) in facts.tags {
-            add_tag(&mut labels, key, value)?;
-        }
+        let mut labels = self.tagged(facts.tags)?;
         for rule in self.rules.iter().filter(|rule| rule.matches(facts)) {
             rule.add_to(&mut labels);
         }

@@ -263,10 +263,13 @@ impl Opening {
         #[serde(deny_unknown_fields)]
         struct Facts {
             address: Option<String>,
+            approver: Option<String>,
+            author: Option<String>,
             bucket: Option<String>,
             etag: Option<String>,
             key: Option<String>,
             principal: Option<String>,
+            reason: Option<String>,
             version: Option<String>,
         }
         let (salt, json) = bytes.split_first_chunk().ok_or(EntryError::Malformed)?;
@@ -278,6 +281,9 @@ impl Opening {
             etag: facts.etag,
             principal: facts.principal,
             address: facts.address,
+            author: facts.author,
+            approver: facts.approver,
+            reason: facts.reason,
         };
         Ok(Opening { salt: *salt, facts })
     }
@@ -294,10 +300,13 @@ fn canonical(facts: &SealedFacts) -> String {
     json.open('{');
     let fields = [
         ("address", &facts.address),
+        ("approver", &facts.approver),
+        ("author", &facts.author),
         ("bucket", &facts.bucket),
         ("etag", &facts.etag),
         ("key", &facts.key),
         ("principal", &facts.principal),
+        ("reason", &facts.reason),
         ("version", &facts.version),
     ];
     for (name, value) in fields {

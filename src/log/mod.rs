@@ -151,6 +151,10 @@ pub struct SealedFacts {
     pub etag: Option<String>,
     pub principal: Option<String>,
     pub address: Option<String>,
+    /// Of a policy set that took effect: who wrote it, who approved it, and why.
+    pub author: Option<String>,
+    pub approver: Option<String>,
+    pub reason: Option<String>,
 }
 
 impl SealedFacts {

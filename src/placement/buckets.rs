@@ -1,22 +1,30 @@
 //! Buckets: known to the catalogue, and present in every location so that an object can be placed in any.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::{forward, read_document, record, xml_response};
+use super::{forward, read_document, record, versioning, xml_response};
 use crate::body::Body;
-use crate::catalogue::Bucket;
+use crate::catalogue::{Bucket, BucketHandle, Versioning};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
+use crate::label::Labels;
 use crate::locations::Location;
+use crate::log::{DecisionFacts, Event};
+use crate::names::LocationId;
 use crate::s3::checksum::Subject;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::{self, BucketEntry, BucketList};
 
+/// Placements that are ended in one go.
+const VANISHED_AT_ONCE: usize = 256;
 const MAX_DOCUMENT: usize = 64 << 10;
+/// The region whose buckets have no constraint.
+const FIRST_REGION: &str = "us-east-1";
 /// Most buckets in one answer (S3 API reference, ListBuckets).
 const MAX_BUCKETS: usize = 10_000;
 
@@ -55,6 +63,7 @@ pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Res
         constraint,
         owner: call.app.id.to_string(),
         created_at: record::now_ms(),
+        versioning: Versioning::Never,
     };
     let handle = gateway.catalogue.bucket_handle(name.as_str());
     if let Some(existing) = gateway.catalogue.find_bucket(handle).await? {
@@ -65,32 +74,44 @@ pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Res
                 Err(failure) if failure.error.code == Code::BucketAlreadyExists => {}
                 other => other?,
             }
+            if let Some(status) = versioning::status(existing.versioning) {
+                versioning::bring(&gateway, &call, status).await?;
+            }
         }
-        return Err(taken(&existing, &bucket));
+        return taken(&call, &existing, &bucket);
     }
     // Everywhere first: a bucket that the catalogue knows can take an object at once in any location.
     create_everywhere(&gateway, &call).await?;
     if !gateway.catalogue.create_bucket(bucket.clone()).await? {
         // Somebody was faster.
         let existing = gateway.catalogue.find_bucket(handle).await?;
-        return Err(taken(existing.as_ref().unwrap_or(&bucket), &bucket));
+        return taken(&call, existing.as_ref().unwrap_or(&bucket), &bucket);
     }
-    let mut response = Response::new(Body::empty());
-    if let Ok(path) = HeaderValue::from_str(&format!("/{name}")) {
-        response.headers_mut().insert(http::header::LOCATION, path);
-    }
-    Ok(response)
+    Ok(created(&bucket))
 }
 
-fn taken(existing: &Bucket, wanted: &Bucket) -> Failure {
-    if existing.owner == wanted.owner {
-        Failure::client(
-            Code::BucketAlreadyOwnedByYou,
-            "Your previous request to create the named bucket succeeded and you already own it.",
-        )
-    } else {
-        Failure::client(Code::BucketAlreadyExists, "The requested bucket name is not available.")
+fn created(bucket: &Bucket) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    if let Ok(path) = HeaderValue::from_str(&format!("/{}", bucket.name)) {
+        response.headers_mut().insert(http::header::LOCATION, path);
     }
+    response
+}
+
+/// The answer when there is such a bucket. In its first region S3 lets a bucket be created again by its owner (S3 API
+/// reference, CreateBucket), and scripts that make sure of their bucket lean on that.
+fn taken(call: &Call, existing: &Bucket, wanted: &Bucket) -> Result<Response<Body>, Failure> {
+    if existing.owner != wanted.owner {
+        let message = "The requested bucket name is not available.";
+        return Err(Failure::client(Code::BucketAlreadyExists, message));
+    }
+    if call.identity.region == FIRST_REGION && wanted.constraint.is_none() {
+        return Ok(created(existing));
+    }
+    Err(Failure::client(
+        Code::BucketAlreadyOwnedByYou,
+        "Your previous request to create the named bucket succeeded and you already own it.",
+    ))
 }
 
 async fn create_everywhere(gateway: &Gateway, call: &Call) -> Result<(), Failure> {
@@ -101,7 +122,7 @@ async fn create_everywhere(gateway: &Gateway, call: &Call) -> Result<(), Failure
 async fn create_at(location: &Location, call: &Call) -> Result<(), Failure> {
     // S3 wants the constraint to be the endpoint's own region, and none for us-east-1.
     let body = match location.facts.region.as_str() {
-        "us-east-1" => Body::empty(),
+        FIRST_REGION => Body::empty(),
         region => Body::full(xml::create_bucket_configuration(region)),
     };
     let request = forward::request(Method::PUT, call.bucket()?, None, "", HeaderMap::new(), body)?;
@@ -115,11 +136,19 @@ async fn create_at(location: &Location, call: &Call) -> Result<(), Failure> {
     if code == Code::BucketAlreadyOwnedByYou.name() {
         return Ok(());
     }
+    let refused = |code, message| Err(Failure::client(code, message));
     if code == Code::BucketAlreadyExists.name() {
-        return Err(Failure::client(
-            Code::BucketAlreadyExists,
-            "The requested bucket name is not available.",
-        ));
+        return refused(Code::BucketAlreadyExists, "The requested bucket name is not available.");
+    }
+    // Servers differ in which names they take, and no other try will make one do.
+    if code == Code::InvalidBucketName.name() {
+        return refused(
+            Code::InvalidBucketName,
+            "A location of this gateway does not take this bucket name.",
+        );
+    }
+    if code == Code::TooManyBuckets.name() {
+        return refused(Code::TooManyBuckets, "A location of this gateway takes no more buckets.");
     }
     Err(Failure::unavailable(
         Blame::Location,
@@ -140,12 +169,14 @@ pub async fn head(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, F
 
 /// DeleteBucket: only when it is empty everywhere.
 pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
-    existing(&gateway, &call).await?;
+    let bucket = existing(&gateway, &call).await?;
     let handle = gateway.catalogue.bucket_handle(call.bucket()?.as_str());
     let not_empty = || Failure::client(Code::BucketNotEmpty, "The bucket you tried to delete is not empty.");
-    if gateway.catalogue.count_in_bucket(handle, 1).await? > 0 {
+    let placed = gateway.catalogue.count_in_bucket(handle, 1).await? > 0;
+    if placed && bucket.versioning.keeps() {
         return Err(not_empty());
     }
+    let mut empty = BTreeSet::new();
     // Ask all before the first is deleted: a bucket gone in one place and full in another helps nobody.
     for location in gateway.locations.all() {
         let query = "list-type=2&max-keys=1";
@@ -161,6 +192,10 @@ pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
         if !xml::parse_list(&document)?.entries.is_empty() {
             return Err(not_empty());
         }
+        empty.insert(location.facts.id.clone());
+    }
+    if placed && forget_vanished(&gateway, &call, handle, &empty).await? == Vanished::NotAll {
+        return Err(not_empty());
     }
     let mut deleted: Vec<&Location> = Vec::new();
     for location in gateway.locations.all() {
@@ -184,6 +219,49 @@ pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
     Ok(response)
 }
 
+/// Whether what the catalogue places in a bucket is gone from its locations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vanished {
+    All,
+    NotAll,
+}
+
+/// Ends the placements of objects that a lifecycle took: all locations say that they hold nothing. Not of those at a
+/// location that did not say so.
+async fn forget_vanished(
+    gateway: &Arc<Gateway>,
+    call: &Call,
+    bucket: BucketHandle,
+    empty: &BTreeSet<LocationId>,
+) -> Result<Vanished, Failure> {
+    loop {
+        let placed = gateway.catalogue.placed_in(bucket, VANISHED_AT_ONCE).await?;
+        if placed.is_empty() {
+            return Ok(Vanished::All);
+        }
+        if placed.iter().any(|(_, placement)| !empty.contains(&placement.location)) {
+            return Ok(Vanished::NotAll);
+        }
+        let ends = placed.into_iter().map(|(handle, placement)| async move {
+            let facts = gateway.locations.facts(&placement.location)?;
+            let labels = Labels {
+                classes: placement.classes,
+                subjects: placement.subjects,
+                coverage: placement.coverage,
+                evidence: Vec::new(),
+            };
+            let decision = DecisionFacts::default();
+            let mut draft = record::draft(call, Event::Delete, facts.country, &labels, decision);
+            draft.from.push(record::place(&facts));
+            draft.sealed.etag = Some(placement.etag.clone());
+            // In turn with writes of the same key.
+            let _guard = gateway.key_locks.lock(handle).await;
+            Ok::<_, Failure>(gateway.catalogue.record_vanished(handle, placement, draft).await?)
+        });
+        join_all(ends).await.into_iter().collect::<Result<Vec<_>, Failure>>()?;
+    }
+}
+
 fn declined(location: &Location, status: StatusCode) -> Failure {
     Failure::unavailable(
         Blame::Location,
@@ -198,10 +276,22 @@ pub async fn location(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body
     Ok(xml_response(xml::location_constraint(bucket.constraint.as_deref())))
 }
 
-/// GetBucketVersioning: never enabled in this release, which an empty document says.
-pub async fn versioning(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+/// GetBucketAcl: who may do what is for the gateway's apps and policies to say; to S3 a bucket is its creator's.
+pub async fn acl(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let bucket = existing(&gateway, &call).await?;
+    Ok(xml_response(xml::private_acl(&bucket.owner)))
+}
+
+/// PutBucketAcl: the canned list that says what holds anyhow. Others were refused with their header.
+pub async fn put_acl(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     existing(&gateway, &call).await?;
-    Ok(xml_response(xml::versioning_configuration()))
+    let document = read_document(&call, body, MAX_DOCUMENT, Subject::Body).await?;
+    if !document.is_empty() || !call.parts.headers.contains_key("x-amz-acl") {
+        let message =
+            "Grants are not implemented by this gateway: who may read is for its apps and policies to say.";
+        return Err(Failure::client(Code::NotImplemented, message));
+    }
+    Ok(Response::new(Body::empty()))
 }
 
 /// ListBuckets: those that the app may use.

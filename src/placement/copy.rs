@@ -10,9 +10,9 @@ use super::conditions::{Conditions, same_etag};
 use super::record::{self, answer_stored, refuse};
 use super::settle::is_unclear;
 use super::store::{Content, Stored, Verdict, Write, store};
-use super::{buckets, forward, header_text, labels};
+use super::{buckets, forward, header_text, labels, versions};
 use crate::body::Body;
-use crate::catalogue::{IntentKind, Placement};
+use crate::catalogue::{IntentKind, Placement, Version, VersionKind};
 use crate::clock::iso8601;
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
@@ -24,7 +24,7 @@ use crate::names::CountrySet;
 use crate::policy::{Action, Permit};
 use crate::random;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::operation::{CopySource, encode, encode_path};
+use crate::s3::operation::{CopySource, encode};
 use crate::s3::xml::{self, Bound, CopyAnswer, ErrorDocument, Outcome};
 
 /// The result of a copy is a small document; locations may pad it with white space to keep the connection alive.
@@ -36,6 +36,22 @@ const SOURCE_CONDITIONS: [(&str, HeaderName); 4] = [
     ("x-amz-copy-source-if-none-match", header::IF_NONE_MATCH),
     ("x-amz-copy-source-if-modified-since", header::IF_MODIFIED_SINCE),
     ("x-amz-copy-source-if-unmodified-since", header::IF_UNMODIFIED_SINCE),
+];
+
+/// The client's own key for the source, and what it is called when the source is read.
+const SOURCE_KEY: [(&str, HeaderName); 3] = [
+    (
+        "x-amz-copy-source-server-side-encryption-customer-algorithm",
+        HeaderName::from_static("x-amz-server-side-encryption-customer-algorithm"),
+    ),
+    (
+        "x-amz-copy-source-server-side-encryption-customer-key",
+        HeaderName::from_static("x-amz-server-side-encryption-customer-key"),
+    ),
+    (
+        "x-amz-copy-source-server-side-encryption-customer-key-md5",
+        HeaderName::from_static("x-amz-server-side-encryption-customer-key-md5"),
+    ),
 ];
 
 /// Copies an object, with its labels.
@@ -60,7 +76,7 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
     // Inside one location the location copies; the bytes do not pass through here.
     let conditions = Conditions::of_write(&call.parts.headers)?;
     let mut headers = forward::onward_headers(&call.parts);
-    headers.insert("x-amz-copy-source", origin.source.to_header()?);
+    conditions.keep_known(&mut headers);
     check_source(&gateway, &call, &origin).await?;
     pin_source(&mut headers, &origin)?;
     let home = gateway.home_country(bucket.home.as_ref());
@@ -81,7 +97,8 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
     let intent = write.open_intent(&labels, &permit).await?;
     let guard = gateway.key_locks.lock(handle).await;
     let verdict = Verdict { labels, permit: permit.clone(), intent, guard };
-    if let Err(failure) = conditions.check(gateway.catalogue.find(handle).await?.as_ref()) {
+    let existing = gateway.catalogue.find(handle).await?;
+    if let Err(failure) = conditions.check_held(&gateway, &write.call, existing.as_ref()).await {
         gateway.catalogue.drop_intent(verdict.intent.id()).await?;
         return Err(failure);
     }
@@ -114,8 +131,13 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         }
         return Ok(Response::from_parts(parts, Body::full(document)));
     };
-    let version = header_text(&parts.headers, "x-amz-version-id");
+    let version = versions::id_in(&parts.headers);
     let recorded = write.record(verdict, Some(result.etag), version).await?;
+    let mut parts = parts;
+    versions::show_written(&gateway, &write.call, &recorded.placement, &mut parts.headers)?;
+    if let Some(Origin { source, placement, .. }) = &write.origin {
+        versions::show_source(&gateway, &source.bucket, &source.key, placement, &mut parts.headers)?;
+    }
     Ok(answer_stored(Response::from_parts(parts, Body::full(document)), &recorded))
 }
 
@@ -170,13 +192,14 @@ impl Origin {
 /// Checks the client's conditions on a source that its own location is to copy: [`pin_source`] puts one of ours in
 /// their place.
 async fn check_source(gateway: &Gateway, call: &Call, origin: &Origin) -> Result<(), Failure> {
-    let conditions = source_conditions(&call.parts.headers);
-    if conditions.is_empty() {
+    if !SOURCE_CONDITIONS.iter().any(|(name, _)| call.parts.headers.contains_key(*name)) {
         return Ok(());
     }
-    let Origin { source, facts, .. } = origin;
+    let conditions = source_headers(&call.parts.headers);
+    let Origin { source, facts, placement } = origin;
+    let only = versions::only(placement);
     let request =
-        forward::request(Method::HEAD, &source.bucket, Some(&source.key), "", conditions, Body::empty())?;
+        forward::request(Method::HEAD, &source.bucket, Some(&source.key), &only, conditions, Body::empty())?;
     match gateway.locations.source_of_copy(&facts.id)?.call(request).await?.status() {
         StatusCode::PRECONDITION_FAILED | StatusCode::NOT_MODIFIED => Err(Failure::client(
             Code::PreconditionFailed,
@@ -199,9 +222,9 @@ fn pin_source(headers: &mut HeaderMap, origin: &Origin) -> Result<(), Failure> {
         headers.remove(name);
     }
     let Origin { source, placement, .. } = origin;
-    let name = format!("/{}/{}", source.bucket, encode_path(source.key.as_str()));
     let unsendable = |_| Failure::internal("the copy source cannot be written as a header");
-    headers.insert("x-amz-copy-source", HeaderValue::from_str(&name).map_err(unsendable)?);
+    let named = CopySource { version: placement.version.clone(), ..source.clone() };
+    headers.insert("x-amz-copy-source", named.to_header()?);
     let etag = HeaderValue::from_str(&placement.etag).map_err(unsendable)?;
     headers.insert("x-amz-copy-source-if-match", etag);
     Ok(())
@@ -215,14 +238,27 @@ pub(super) fn being_overwritten() -> Failure {
 pub(super) async fn find_source(gateway: &Gateway, call: &Call) -> Result<Origin, Failure> {
     let header = call.parts.headers.get("x-amz-copy-source").map_or(&b""[..], |value| value.as_bytes());
     let source = CopySource::parse(header)?;
-    if source.version.is_some() {
-        return Err(Failure::client(Code::NotImplemented, "Copying a version by its id is not implemented."));
-    }
     if !call.app.may_use(&source.bucket) {
         return Err(Failure::client(Code::AccessDenied, "This app may not read the source bucket."));
     }
     let handle = gateway.catalogue.object_handle(source.bucket.as_str(), source.key.as_str());
-    let placement = gateway.catalogue.find(handle).await?;
+    let placement = match &source.version {
+        None => gateway.catalogue.find(handle).await?,
+        Some(id) => {
+            let which = versions::open(gateway, &source.bucket, &source.key, id)?;
+            match gateway.catalogue.find_version(handle, which).await? {
+                Some(Version { kind: VersionKind::DeleteMarker, .. }) => {
+                    let message = "The source of a copy request may not specifically refer to a delete marker by version id.";
+                    return Err(Failure::client(Code::InvalidRequest, message));
+                }
+                Some(version) => Some(version.placement),
+                None => {
+                    let message = "The specified version of the copy source does not exist.";
+                    return Err(Failure::client(Code::NoSuchVersion, message));
+                }
+            }
+        }
+    };
     let placement =
         placement.ok_or_else(|| S3Error::new(Code::NoSuchKey, "The copy source does not exist."))?;
     let facts = gateway.locations.facts(&placement.location)?;
@@ -250,9 +286,10 @@ async fn copy_across(
     origin: Origin,
 ) -> Result<Response<Body>, Failure> {
     let Origin { source, placement, facts } = &origin;
-    let conditions = source_conditions(&call.parts.headers);
+    let conditions = source_headers(&call.parts.headers);
+    let only = versions::only(placement);
     let request =
-        forward::request(Method::GET, &source.bucket, Some(&source.key), "", conditions, Body::empty())?;
+        forward::request(Method::GET, &source.bucket, Some(&source.key), &only, conditions, Body::empty())?;
     // The decision over the destination stands in `store`; what is read here leaves through it alone.
     let reading = gateway.locations.source_of_copy(&facts.id)?.call(request).await?;
     if reading.status() != StatusCode::OK {
@@ -274,30 +311,60 @@ async fn copy_across(
         verdict: Default::default(),
         payload: PayloadHash::Unsigned,
         conditions: Conditions::of_write(&call.parts.headers)?,
-        origin: Some(origin),
+        origin: Some(origin.clone()),
     };
     match store(gateway, Arc::new(call), bucket, labels, content).await? {
         Stored::Declined(response) => Ok(response),
-        Stored::Recorded { recorded, .. } => {
+        Stored::Recorded { response, recorded } => {
             let document = xml::copy_result(&CopyAnswer {
                 etag: recorded.placement.etag.clone(),
                 last_modified: iso8601(recorded.placement.placed_at),
                 rest: String::new(),
             });
-            Ok(answer_stored(super::xml_response(document), &recorded))
+            let mut answer = super::xml_response(document);
+            if let Some(version) = response.headers().get(versions::VERSION_ID) {
+                answer.headers_mut().insert(versions::VERSION_ID, version.clone());
+            }
+            let Origin { source, placement, .. } = &origin;
+            versions::show_source(gateway, &source.bucket, &source.key, placement, answer.headers_mut())?;
+            Ok(answer_stored(answer, &recorded))
         }
     }
 }
 
-/// The conditions on the source, as a read of it states them.
-pub(super) fn source_conditions(headers: &HeaderMap) -> HeaderMap {
-    let mut conditions = HeaderMap::new();
-    for (name, plain) in SOURCE_CONDITIONS {
+/// What is said about the source, as a read of it says it: conditions, and the key that it is encrypted with.
+pub(super) fn source_headers(headers: &HeaderMap) -> HeaderMap {
+    let mut reading = HeaderMap::new();
+    for (name, plain) in SOURCE_CONDITIONS.into_iter().chain(SOURCE_KEY) {
         if let Some(value) = headers.get(name) {
-            conditions.insert(plain, value.clone());
+            reading.insert(plain, value.clone());
         }
     }
-    conditions
+    reading
+}
+
+/// The part of a source of `size` bytes that is to be copied: `bytes=first-last`, both given and within the object (S3 API
+/// reference, UploadPartCopy). In a plain `Range` anything else would quietly mean the whole object, or less than was asked.
+pub(super) fn source_range(headers: &HeaderMap, size: u64) -> Result<Option<HeaderValue>, S3Error> {
+    let Some(value) = headers.get("x-amz-copy-source-range") else { return Ok(None) };
+    let number = |digits: &str| match digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        true => digits.parse::<u64>().ok(),
+        false => None,
+    };
+    let text = value.to_str().unwrap_or_default();
+    let ends = text.strip_prefix("bytes=").and_then(|range| range.split_once('-'));
+    let ends = ends.and_then(|(first, last)| Some((number(first)?, number(last)?)));
+    match ends {
+        None => Err(S3Error::new(
+            Code::InvalidArgument,
+            "x-amz-copy-source-range must be bytes=first-last, both zero-based offsets of the source.",
+        )),
+        Some((first, last)) if first > last || last >= size => Err(S3Error::new(
+            Code::InvalidRange,
+            format!("The range is not within the copy source, which has {size} bytes."),
+        )),
+        Some(_) => Ok(Some(value.clone())),
+    }
 }
 
 /// The headers of a copy that are about the new object alone.
@@ -350,11 +417,15 @@ async fn destination_headers(
         }
     }
     if !replaces("x-amz-tagging-directive") && from.contains_key("x-amz-tagging-count") {
+        let tagging = match versions::only(origin).as_str() {
+            "" => "tagging".to_owned(),
+            only => format!("tagging&{only}"),
+        };
         let request = forward::request(
             Method::GET,
             &source.bucket,
             Some(&source.key),
-            "tagging",
+            &tagging,
             HeaderMap::new(),
             Body::empty(),
         )?;
@@ -373,4 +444,35 @@ async fn destination_headers(
         }
     }
     Ok(headers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_of_a_source_is_within_it_or_refused() {
+        let range = |text: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("x-amz-copy-source-range", HeaderValue::from_static(text));
+            source_range(&headers, 5).map(|range| range.is_some()).map_err(|error| error.code)
+        };
+        assert_eq!(source_range(&HeaderMap::new(), 5).map(|range| range.is_none()).ok(), Some(true));
+        assert_eq!(range("bytes=0-4"), Ok(true));
+        assert_eq!(range("bytes=2-2"), Ok(true));
+        for beyond in ["bytes=0-5", "bytes=5-6", "bytes=3-2", "bytes=0-21"] {
+            assert_eq!(range(beyond), Err(Code::InvalidRange), "{beyond}");
+        }
+        for unclear in [
+            "0-2",
+            "bytes=0",
+            "bytes=hello-world",
+            "bytes=0-bar",
+            "bytes=hello-",
+            "bytes=0-2,3-5",
+            "bytes=-2",
+        ] {
+            assert_eq!(range(unclear), Err(Code::InvalidArgument), "{unclear}");
+        }
+    }
 }

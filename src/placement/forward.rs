@@ -12,8 +12,22 @@ use crate::s3::operation::path_style_uri;
 use crate::s3::sigv4::strip_authentication;
 
 /// What spoke of this hop's addressing and framing; a location gets its own.
-const OURS: [HeaderName; 4] = [header::HOST, header::EXPECT, header::CONTENT_LENGTH, header::FORWARDED];
-const OURS_BY_NAME: [&str; 3] = ["x-forwarded-for", "x-forwarded-proto", "x-forwarded-host"];
+const OURS: [HeaderName; 5] =
+    [header::HOST, header::EXPECT, header::CONTENT_LENGTH, header::FORWARDED, header::VIA];
+
+/// What nobody signed and some servers take for the request itself, or for its sender: in front of the location it would
+/// have another request done than the one that was decided, and say where the client is.
+const FOR_OTHERS: [&str; 9] = [
+    "cf-connecting-ip",
+    "true-client-ip",
+    "x-client-ip",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+    "x-original-uri",
+    "x-original-url",
+    "x-rewrite-url",
+];
 
 /// The client's headers, less those of this hop and of the client's own signature.
 pub fn onward_headers(parts: &Parts) -> HeaderMap {
@@ -23,10 +37,20 @@ pub fn onward_headers(parts: &Parts) -> HeaderMap {
     for name in OURS {
         headers.remove(name);
     }
-    for name in OURS_BY_NAME {
+    let misread: Vec<HeaderName> =
+        headers.keys().filter(|name| may_be_misread(name.as_str())).cloned().collect();
+    for name in misread {
         headers.remove(name);
     }
     headers
+}
+
+/// Names with `_` in them are others' names with `-` to some servers. In those of metadata they are the app's own.
+fn may_be_misread(name: &str) -> bool {
+    name.starts_with("x-forwarded-")
+        || name.starts_with("x-real-ip")
+        || FOR_OTHERS.contains(&name)
+        || (name.contains('_') && !name.starts_with("x-amz-meta-"))
 }
 
 /// A request to a location, in logical names.
@@ -60,6 +84,9 @@ mod tests {
             .header("x-amz-date", "now")
             .header("connection", "close, x-of-this-hop")
             .header("x-of-this-hop", "1")
+            .header("x-http-method-override", "DELETE")
+            .header("x-forwarded-port", "1")
+            .header("x_amz_copy_source", "a/b")
             .body(())
             .unwrap()
             .into_parts();

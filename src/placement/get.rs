@@ -7,41 +7,29 @@ use http::{HeaderMap, Response, StatusCode, header};
 use super::conditions::same_etag;
 use super::record::{self, decided, refuse, set};
 use super::settle::{held, settle_key};
-use super::{buckets, forward, labels};
+use super::{buckets, forward, labels, versions};
 use crate::body::Body;
-use crate::catalogue::{ObjectHandle, Placement};
+use crate::catalogue::{ObjectHandle, Placement, Which};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
 use crate::geo::ClientPlace;
 use crate::label::{Coverage, Labels};
 use crate::log::Event;
-use crate::s3::error::Code;
 use crate::s3::operation::Operation;
 
 /// Reads an object, its headers, or what else the location keeps about it.
 pub async fn read_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let handle = gateway.catalogue.object_handle(call.bucket()?.as_str(), call.key()?.as_str());
-    let Some(placement) = gateway.catalogue.find(handle).await? else {
-        return settled_read(&gateway, &call, handle).await;
+    let which = versions::named(&gateway, &call)?;
+    let Some(placement) = versions::find(&gateway, handle, which.as_ref()).await? else {
+        return settled_read(&gateway, &call, handle, which.as_ref()).await;
     };
-    // Labels are those of the current version; nobody knows what another one holds.
-    if call
-        .target
-        .query
-        .value("versionId")
-        .is_some_and(|id| id != placement.version.as_deref().unwrap_or("null"))
-    {
-        return Err(Failure::client(
-            Code::NoSuchVersion,
-            "This is not the object's current version, and the gateway knows no other.",
-        ));
-    }
     let response = fetch(&gateway, &call, &placement).await?;
     if is_of(&gateway, &call, response.status(), response.headers(), &placement).await? {
         return Ok(response);
     }
-    settled_read(&gateway, &call, handle).await
+    settled_read(&gateway, &call, handle, which.as_ref()).await
 }
 
 /// The catalogue does not know the object, or the location's answer is not about the write that it labels. A write may
@@ -50,15 +38,20 @@ async fn settled_read(
     gateway: &Gateway,
     call: &Call,
     handle: ObjectHandle,
+    which: Option<&Which>,
 ) -> Result<Response<Body>, Failure> {
     settle_key(gateway, handle).await?;
     drop(gateway.key_locks.lock(handle).await);
-    let Some(placement) = gateway.catalogue.find(handle).await? else {
-        return Err(missing(gateway, call).await);
+    let Some(placement) = versions::find(gateway, handle, which).await? else {
+        return Err(missing(gateway, call, which).await);
     };
     let response = fetch(gateway, call, &placement).await?;
     // Nothing there is nothing to be cautious about.
     let is_gone = response.status() == StatusCode::NOT_FOUND;
+    if is_gone && which.is_none() && placement.version.is_some() {
+        // The location speaks of a version, which the client did not.
+        return Err(missing(gateway, call, which).await);
+    }
     if is_gone || is_of(gateway, call, response.status(), response.headers(), &placement).await? {
         return Ok(response);
     }
@@ -74,11 +67,12 @@ async fn settled_read(
     fetch(gateway, call, &unknown).await
 }
 
-async fn missing(gateway: &Gateway, call: &Call) -> Failure {
-    match buckets::existing(gateway, call).await {
-        Ok(_) => Failure::client(Code::NoSuchKey, "The specified key does not exist."),
-        Err(failure) => failure,
-    }
+async fn missing(gateway: &Gateway, call: &Call, which: Option<&Which>) -> Failure {
+    let why = async {
+        buckets::existing(gateway, call).await?;
+        versions::missing(gateway, call.bucket()?, call.key()?, which).await
+    };
+    why.await.unwrap_or_else(|failure| failure)
 }
 
 /// Decides the read, logs it where it crosses a border, and forwards it.
@@ -108,7 +102,7 @@ async fn fetch(gateway: &Gateway, call: &Call, placement: &Placement) -> Result<
         gateway.catalogue.record_event(draft).await?;
     }
     let location = gateway.locations.reading(&permit, &placement.location)?;
-    let query = call.target.query.for_location(&[]);
+    let query = versions::query(call, placement);
     let headers = forward::onward_headers(&call.parts);
     let request = forward::request(
         call.parts.method.clone(),
@@ -119,6 +113,7 @@ async fn fetch(gateway: &Gateway, call: &Call, placement: &Placement) -> Result<
         Body::empty(),
     )?;
     let mut response = location.call(request).await?;
+    versions::show(gateway, call.bucket()?, call.key()?, placement, response.headers_mut())?;
     set(response.headers_mut(), "x-domicile-location", placement.location.as_str());
     set(response.headers_mut(), "x-domicile-labels", &labels.to_string());
     Ok(response)
@@ -139,7 +134,8 @@ async fn is_of(
     if says_of_what || call.target.operation == Operation::HeadObject {
         return Ok(true);
     }
-    let held = held(gateway, &placement.location, call.bucket()?, call.key()?).await?;
+    let only = versions::only(placement);
+    let held = held(gateway, &placement.location, call.bucket()?, call.key()?, &only).await?;
     Ok(held.is_some_and(|held| same_etag(&held.etag, &placement.etag)))
 }
 

@@ -10,7 +10,7 @@ use crate::geo::ClientPlace;
 use crate::label::sources::Facts;
 use crate::label::{Coverage, Evidence, Label, Labels, Source};
 use crate::locations::PayloadHash;
-use crate::names::{Country, CountrySet};
+use crate::names::{Country, CountrySet, ObjectKey};
 use crate::policy::{Action, Copies, Decision, Question, ReaderEntity};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::sigv4::PayloadMode;
@@ -58,6 +58,25 @@ fn declared_beside(
     Ok(gateway.labeller.declared(&facts)?)
 }
 
+/// What rules and the bucket say of a key that is only named, as one of DeleteObjects.
+pub fn declared_of_key(
+    gateway: &Gateway,
+    call: &Call,
+    bucket: &Bucket,
+    key: &ObjectKey,
+) -> Result<Labels, Failure> {
+    let facts = Facts {
+        bucket: call.bucket()?,
+        bucket_subject: bucket.subject,
+        key,
+        app: &call.app.id,
+        content_type: None,
+        tags: &[],
+        client_country: country(call.client.place),
+    };
+    Ok(gateway.labeller.declared(&facts)?)
+}
+
 /// What an earlier try of the same key turned out to hold.
 pub async fn add_remembered(
     gateway: &Gateway,
@@ -100,7 +119,7 @@ pub fn decide_held(
     action: Action,
     held_in: CountrySet,
 ) -> Result<Arc<Decision>, Failure> {
-    Ok(gateway.engine.decide(&Question {
+    Ok(gateway.decide(&Question {
         action,
         classes: labels.classes,
         subjects: labels.subjects,
@@ -126,7 +145,7 @@ pub fn decide_read(
     held_in: Country,
     reader: Option<Country>,
 ) -> Result<Arc<Decision>, Failure> {
-    Ok(gateway.engine.decide(&Question {
+    Ok(gateway.decide(&Question {
         action: Action::Read,
         classes: labels.classes,
         subjects: labels.subjects,

@@ -50,7 +50,7 @@ pub async fn objects(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
 }
 
 /// Runs a merge to its end.
-async fn merged(
+pub(super) async fn merged(
     gateway: &Gateway,
     bucket: &BucketName,
     locations: &[&Location],
@@ -87,7 +87,7 @@ async fn fetch(location: &Location, bucket: &BucketName, page: &PageRequest) -> 
 
 /// A document from a location that must answer. `None` where it does not have the bucket, as one that was configured
 /// later than the bucket was created: nothing is placed there.
-async fn read(
+pub(super) async fn read(
     location: &Location,
     bucket: &BucketName,
     query: &str,
@@ -154,7 +154,7 @@ async fn check(
 }
 
 /// Nothing lies anywhere that the catalogue does not place there.
-async fn is_settled(gateway: &Gateway) -> Result<bool, Failure> {
+pub(super) async fn is_settled(gateway: &Gateway) -> Result<bool, Failure> {
     Ok(gateway.catalogue.residues(1).await?.is_empty() && gateway.catalogue.open_intents().await?.is_empty())
 }
 

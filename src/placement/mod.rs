@@ -1,5 +1,6 @@
 //! Placement: the verbs of S3, each on its way from labels to a recorded answer.
 
+pub mod amend;
 pub mod buckets;
 mod choose;
 mod conditions;
@@ -12,14 +13,20 @@ pub mod intents;
 pub mod keylock;
 mod labels;
 pub mod list;
+pub mod list_versions;
 pub mod multipart;
+pub mod post;
 pub mod put;
 mod record;
 pub mod residue;
+pub mod settings;
 pub mod settle;
+mod settle_versions;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod versioning;
+mod versions;
 mod window;
 
 use bytes::Bytes;

@@ -14,7 +14,7 @@ use super::record::{answer_stored, refuse, refuse_place};
 use super::settle::is_unclear;
 use super::store::{Verdict, Write};
 use super::window::{Window, read_window};
-use super::{buckets, copy, forward, header_text, labels, read_document, xml_response};
+use super::{buckets, copy, forward, header_text, labels, read_document, versions, xml_response};
 use crate::body::{Body, BoxError};
 use crate::catalogue::{Bucket, IntentKind, ObjectHandle, Verdict as Found};
 use crate::gateway::Gateway;
@@ -99,12 +99,13 @@ pub async fn upload_part(gateway: Arc<Gateway>, call: Call, body: Body) -> Resul
 pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let origin = copy::find_source(&gateway, &call).await?;
     let copy::Origin { source, placement, facts } = &origin;
-    let mut conditions = copy::source_conditions(&call.parts.headers);
-    if let Some(range) = call.parts.headers.get("x-amz-copy-source-range") {
-        conditions.insert(http::header::RANGE, range.clone());
+    let mut conditions = copy::source_headers(&call.parts.headers);
+    if let Some(range) = copy::source_range(&call.parts.headers, placement.size)? {
+        conditions.insert(http::header::RANGE, range);
     }
+    let only = versions::only(placement);
     let request =
-        forward::request(Method::GET, &source.bucket, Some(&source.key), "", conditions, Body::empty())?;
+        forward::request(Method::GET, &source.bucket, Some(&source.key), &only, conditions, Body::empty())?;
     let mut upload = PinnedUpload::open(gateway.clone(), call).await?;
     copy::inherit(&mut upload.labels, placement);
     upload.labels.coverage = Coverage::Complete;
@@ -130,11 +131,13 @@ pub async fn upload_part_copy(gateway: Arc<Gateway>, call: Call) -> Result<Respo
     if !response.status().is_success() {
         return Ok(response);
     }
-    Ok(xml_response(xml::copy_part_result(&xml::CopyAnswer {
+    let mut answer = xml_response(xml::copy_part_result(&xml::CopyAnswer {
         etag,
         last_modified: crate::clock::iso8601(super::record::now_ms()),
         rest: String::new(),
-    })))
+    }));
+    versions::show_source(&gateway, &source.bucket, &source.key, placement, answer.headers_mut())?;
+    Ok(answer)
 }
 
 /// CompleteMultipartUpload: judged once more, then recorded like any write.
@@ -148,6 +151,7 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
     let PinnedUpload { call, bucket, labels, upload, handle, .. } = upload;
     let conditions = Conditions::of_write(&call.parts.headers)?;
     let mut headers = forward::onward_headers(&call.parts);
+    conditions.keep_known(&mut headers);
     strip_framing(&mut headers, call.identity.payload, document.len() as u64);
     // It was about the document, which has been verified.
     headers.remove("x-amz-trailer");
@@ -170,7 +174,8 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
     let intent = write.open_intent(&labels, &permit).await?;
     let guard = gateway.key_locks.lock(handle).await;
     let verdict = Verdict { labels, permit: permit.clone(), intent, guard };
-    if let Err(failure) = conditions.check(gateway.catalogue.find(handle).await?.as_ref()) {
+    let existing = gateway.catalogue.find(handle).await?;
+    if let Err(failure) = conditions.check_held(&gateway, &write.call, existing.as_ref()).await {
         gateway.catalogue.drop_intent(verdict.intent.id()).await?;
         return Err(failure);
     }
@@ -191,7 +196,7 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
         true => xml::parse_complete_result(&document)?,
         false => Outcome::Failed(ErrorDocument::default()),
     };
-    let Outcome::Done(result) = result else {
+    let Outcome::Done(mut result) = result else {
         // An error after a 200 is a server's error too: it may have taken effect.
         if !parts.status.is_success() && !is_unclear(parts.status) {
             gateway.catalogue.drop_intent(verdict.intent.id()).await?;
@@ -201,12 +206,17 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
     let head = forward::request(Method::HEAD, &bucket, Some(&key), "", HeaderMap::new(), Body::empty())?;
     let head = location.call(head).await.map_err(Failure::from)?;
     write.length = header_text(head.headers(), "content-length").and_then(|n| n.parse().ok()).unwrap_or(0);
+    if result.etag.is_empty() {
+        result.etag = header_text(head.headers(), "etag").unwrap_or_default();
+    }
     // A part that was still being judged when this began has added its labels by now: its last bytes came after that.
     let mut verdict = verdict;
     labels::add_remembered(&gateway, upload_labels, &mut verdict.labels).await?;
-    let version = header_text(&parts.headers, "x-amz-version-id");
-    let recorded = write.record(verdict, Some(result.etag.clone()), version).await?;
+    let version = versions::id_in(&parts.headers);
+    let etag = Some(result.etag.clone()).filter(|etag| !etag.is_empty());
+    let recorded = write.record(verdict, etag, version).await?;
     let mut parts = parts;
+    versions::show_written(&gateway, &write.call, &recorded.placement, &mut parts.headers)?;
     parts.headers.remove(http::header::CONTENT_LENGTH);
     let url = format!("{}{}", gateway_url(&write.call), write.call.parts.uri.path());
     let document = xml::complete_result(&url, &bucket, &key, &result);

@@ -80,6 +80,7 @@ pub fn placement(labels: &Labels, permit: &Permit, size: u64) -> Placement {
         evidence: labels.evidence.clone(),
         etag: String::new(),
         version: None,
+        order: 0,
         size,
         policy: permit.decision().policy().0.to_string(),
         rules: rule_ids(permit),
@@ -114,6 +115,7 @@ pub fn draft(
             etag: None,
             principal: Some(call.app.id.to_string()),
             address: Some(call.client.address.to_string()),
+            ..SealedFacts::default()
         },
     }
 }

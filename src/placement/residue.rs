@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::settle::is_unclear;
-use super::{forward, record};
+use super::{forward, record, settle_versions};
 use crate::body::Body;
 use crate::catalogue::{Claim, Residue};
 use crate::gateway::Gateway;
@@ -79,26 +79,33 @@ async fn remove(gateway: &Gateway, residue: &Residue) -> Result<Outcome, Failure
     let facts = gateway.locations.facts(&residue.location)?;
     let bucket: BucketName = residue.bucket.parse()?;
     let key: ObjectKey = residue.key.parse()?;
-    let query =
-        residue.version.as_ref().map(|version| format!("versionId={}", encode(version))).unwrap_or_default();
-    let request =
-        forward::request(Method::DELETE, &bucket, Some(&key), &query, HeaderMap::new(), Body::empty())?;
-    let response = match gateway.locations.housekeeping(&residue.location)?.call(request).await {
-        Ok(response) => response,
-        Err(error) => {
-            // What never left cannot remove a later write. What was lost could, until the claim ends by itself.
-            if !matches!(error, LocationError::Lost { .. }) {
-                gateway.catalogue.claim_removal(residue.id, RELEASED).await?;
-            }
-            return Err(error.into());
+    let queries = match queries(gateway, residue, &bucket, &key).await {
+        Ok(queries) => queries,
+        Err(failure) => {
+            gateway.catalogue.claim_removal(residue.id, RELEASED).await?;
+            return Err(failure);
         }
     };
-    let status = response.status();
-    if !status.is_success() && status != StatusCode::NOT_FOUND {
-        if !is_unclear(status) {
-            gateway.catalogue.claim_removal(residue.id, RELEASED).await?;
+    for query in queries {
+        let request =
+            forward::request(Method::DELETE, &bucket, Some(&key), &query, HeaderMap::new(), Body::empty())?;
+        let response = match gateway.locations.housekeeping(&residue.location)?.call(request).await {
+            Ok(response) => response,
+            Err(error) => {
+                // What never left cannot remove a later write. What was lost could, until the claim ends by itself.
+                if !matches!(error, LocationError::Lost { .. }) {
+                    gateway.catalogue.claim_removal(residue.id, RELEASED).await?;
+                }
+                return Err(error.into());
+            }
+        };
+        let status = response.status();
+        if !status.is_success() && status != StatusCode::NOT_FOUND {
+            if !is_unclear(status) {
+                gateway.catalogue.claim_removal(residue.id, RELEASED).await?;
+            }
+            return Err(Failure::internal(format!("the location answered {status}")));
         }
-        return Err(Failure::internal(format!("the location answered {status}")));
     }
     let draft = EntryDraft {
         event: Event::Remove,
@@ -116,11 +123,31 @@ async fn remove(gateway: &Gateway, residue: &Residue) -> Result<Outcome, Failure
             key: Some(residue.key.clone()),
             version: residue.version.clone(),
             etag: Some(residue.etag.clone()),
-            principal: None,
-            address: None,
+            ..SealedFacts::default()
         },
     };
     gateway.catalogue.record_removal(residue.id, draft).await?;
     gateway.metrics.removals.inc();
     Ok(Outcome::Answered)
+}
+
+/// The queries of the deletions that remove a residue: of one version, or of the object. What a write left of which nobody
+/// knows the version, where versions are kept, is every version that the catalogue does not know; a deletion without an id
+/// would hide the object and remove nothing.
+async fn queries(
+    gateway: &Gateway,
+    residue: &Residue,
+    bucket: &BucketName,
+    key: &ObjectKey,
+) -> Result<Vec<String>, Failure> {
+    let by_id = |id: &String| format!("versionId={}", encode(id));
+    if let Some(version) = &residue.version {
+        return Ok(vec![by_id(version)]);
+    }
+    let known = gateway.catalogue.find_bucket(gateway.catalogue.bucket_handle(bucket.as_str())).await?;
+    if !known.is_some_and(|bucket| bucket.versioning.keeps()) {
+        return Ok(vec![String::new()]);
+    }
+    let unknown = settle_versions::unknown(gateway, &residue.location, residue.handle, bucket, key).await?;
+    Ok(unknown.iter().map(by_id).collect())
 }

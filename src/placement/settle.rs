@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use http::{HeaderMap, Method, StatusCode};
 
 use super::conditions::same_etag;
-use super::{forward, header_text};
+use super::{forward, header_text, settle_versions, versions};
 use crate::body::Body;
 use crate::catalogue::{Intent, IntentKind, ObjectHandle, Placement, Stray, WriteRecord};
 use crate::gateway::Gateway;
@@ -13,6 +13,8 @@ use crate::gateway::failure::Failure;
 use crate::label::Coverage;
 use crate::log::Event;
 use crate::names::{BucketName, LocationId, ObjectKey};
+use crate::s3::operation::encode;
+use crate::s3::xml;
 
 /// One pass over the open intents that no request of this process is serving. Those that cannot be settled
 /// now stay open.
@@ -84,13 +86,18 @@ async fn settle(gateway: &Gateway, location: &LocationId, intents: Vec<Intent>) 
     let bucket: BucketName = first.bucket.parse()?;
     let key: ObjectKey = first.key.parse()?;
     let _guard = gateway.key_locks.lock(handle).await;
-    let held = held(gateway, location, &bucket, &key).await?;
+    let known = gateway.catalogue.find_bucket(gateway.catalogue.bucket_handle(bucket.as_str())).await?;
+    let versioning = known.map(|bucket| bucket.versioning).unwrap_or_default();
+    if versioning.keeps() {
+        return settle_versions::settle(gateway, location, intents, versioning).await;
+    }
+    let held = held(gateway, location, &bucket, &key, "").await?;
     let placed = gateway.catalogue.find(handle).await?;
     let here = placed.as_ref().filter(|row| row.location == *location);
     let Some(held) = held else {
         // Nothing is there. A delete took effect; a write did not.
         for intent in intents {
-            if intent.kind == IntentKind::Delete && here.is_some() {
+            if is_delete(intent.kind) && here.is_some() {
                 let mut draft = intent.draft;
                 draft.event = Event::Recovered;
                 gateway.catalogue.record_delete(intent.id, handle, draft).await?;
@@ -100,10 +107,18 @@ async fn settle(gateway: &Gateway, location: &LocationId, intents: Vec<Intent>) 
         }
         return Ok(());
     };
-    let (deletes, mut writes): (Vec<Intent>, Vec<Intent>) =
-        intents.into_iter().partition(|intent| intent.kind == IntentKind::Delete);
+    let (deletes, writes): (Vec<Intent>, Vec<Intent>) =
+        intents.into_iter().partition(|intent| is_delete(intent.kind));
     for delete in deletes {
         gateway.catalogue.drop_intent(delete.id).await?;
+    }
+    // More labels for bytes that are no longer there concern nobody.
+    let is_stale = |intent: &Intent| {
+        intent.kind == IntentKind::Relabel && !same_etag(&intent.placement.etag, &held.etag)
+    };
+    let (stale, mut writes): (Vec<Intent>, Vec<Intent>) = writes.into_iter().partition(is_stale);
+    for stale in stale {
+        gateway.catalogue.drop_intent(stale.id).await?;
     }
     // The likeliest last: of the right size, then the latest.
     writes.sort_by_key(|intent| (intent.placement.size == held.size, intent.begun_at));
@@ -131,9 +146,13 @@ async fn settle(gateway: &Gateway, location: &LocationId, intents: Vec<Intent>) 
     recover(gateway, landed, writes, held, None).await
 }
 
+fn is_delete(kind: IntentKind) -> bool {
+    matches!(kind, IntentKind::Delete | IntentKind::DeleteVersion)
+}
+
 /// The location holds the bytes of the placement. A write of the same bytes may have taken effect all the same, with
 /// tags and metadata of its own; whether it did cannot be told, so the object has its labels too.
-async fn same_bytes(
+pub(super) async fn same_bytes(
     gateway: &Gateway,
     row: &Placement,
     held: Held,
@@ -157,7 +176,7 @@ async fn same_bytes(
 
 /// Records the write that landed. Where several could have, nobody can say whose bytes these are: they carry the
 /// labels of all, and those of the placement that they may be instead.
-async fn recover(
+pub(super) async fn recover(
     gateway: &Gateway,
     landed: Intent,
     others: Vec<Intent>,
@@ -213,25 +232,46 @@ pub(super) fn is_unclear(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED
 }
 
-/// What a location holds under a key.
+/// What a location holds under a key, or of it in one version: then `query` says which.
 pub(super) async fn held(
     gateway: &Gateway,
     location: &LocationId,
     bucket: &BucketName,
     key: &ObjectKey,
+    query: &str,
 ) -> Result<Option<Held>, Failure> {
-    let request = forward::request(Method::HEAD, bucket, Some(key), "", HeaderMap::new(), Body::empty())?;
+    let request = forward::request(Method::HEAD, bucket, Some(key), query, HeaderMap::new(), Body::empty())?;
     let response = gateway.locations.housekeeping(location)?.call(request).await?;
     match response.status() {
         StatusCode::NOT_FOUND => Ok(None),
+        // What is encrypted under the client's own key has no head without it; a list shows it all the same.
+        StatusCode::BAD_REQUEST => listed(gateway, location, bucket, key).await,
         StatusCode::OK => {
             let headers = response.headers();
             Ok(Some(Held {
                 etag: header_text(headers, "etag").unwrap_or_default(),
-                version: header_text(headers, "x-amz-version-id"),
+                version: versions::id_in(headers),
                 size: header_text(headers, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0),
             }))
         }
         status => Err(Failure::internal(format!("the location answered {status} to HEAD"))),
     }
+}
+
+/// [`held`], as a list of the bucket says it: a key is the first of those that begin with it.
+async fn listed(
+    gateway: &Gateway,
+    location: &LocationId,
+    bucket: &BucketName,
+    key: &ObjectKey,
+) -> Result<Option<Held>, Failure> {
+    let query = format!("list-type=2&max-keys=1&encoding-type=url&prefix={}", encode(key.as_str()));
+    let request = forward::request(Method::GET, bucket, None, &query, HeaderMap::new(), Body::empty())?;
+    let response = gateway.locations.housekeeping(location)?.call(request).await?;
+    if response.status() != StatusCode::OK {
+        return Err(Failure::internal(format!("the location answered {} to a list", response.status())));
+    }
+    let page = xml::parse_list(&response.into_body().collect_limited(1 << 20).await?)?;
+    let found = page.entries.into_iter().find(|entry| entry.key == key.as_str());
+    Ok(found.map(|entry| Held { size: entry.size().unwrap_or(0), etag: entry.etag, version: None }))
 }

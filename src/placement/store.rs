@@ -16,7 +16,7 @@ use super::keylock::KeyGuard;
 use super::record::{self, answer_stored, placement, refuse, refuse_place};
 use super::settle::{self, is_unclear};
 use super::window::{Window, read_window};
-use super::{forward, header_text, labels, residue};
+use super::{forward, header_text, labels, residue, versions};
 use crate::body::{Body, BoxError};
 use crate::catalogue::{
     Bucket, CatalogueError, Intent, IntentKind, ObjectHandle, Placement, Recorded, Verdict as Found,
@@ -112,9 +112,10 @@ pub(super) async fn store(
     }
     let permit = choose(gateway, &decision, write.bucket.home.as_ref())?;
     let location = gateway.locations.storing(&permit)?;
+    conditions.keep_known(&mut headers);
     if conditions != Conditions::None {
         let previous = gateway.catalogue.find(handle).await?;
-        conditions.check(previous.as_ref())?;
+        conditions.check_held(gateway, &write.call, previous.as_ref()).await?;
         // Another location's ETag means nothing to this one, and what lies here unplaced is no object: there the check
         // under the lock decides alone.
         if previous.is_none_or(|previous| previous.location != location.facts.id) {
@@ -171,8 +172,10 @@ pub(super) async fn store(
     let verdict =
         verdict.ok_or_else(|| Failure::internal("a location answered before it had the whole body"))?;
     let etag = header_text(response.headers(), "etag");
-    let version = header_text(response.headers(), "x-amz-version-id");
+    let version = versions::id_in(response.headers());
     let recorded = write.record(verdict, etag, version).await?;
+    let mut response = response;
+    versions::show_written(gateway, &write.call, &recorded.placement, response.headers_mut())?;
     Ok(Stored::Recorded { response, recorded: Box::new(recorded) })
 }
 
@@ -262,9 +265,11 @@ impl Write {
             intent = wider;
         }
         let guard = self.gateway.key_locks.lock(self.handle).await;
-        if conditions != Conditions::None
-            && let Err(failure) = conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())
-        {
+        let existing = match conditions {
+            Conditions::None => None,
+            _ => self.gateway.catalogue.find(self.handle).await?,
+        };
+        if let Err(failure) = conditions.check_held(&self.gateway, &self.call, existing.as_ref()).await {
             self.gateway.catalogue.drop_intent(intent.id()).await?;
             return Err(failure);
         }
@@ -326,9 +331,10 @@ impl Write {
         etag: Option<String>,
         version: Option<String>,
     ) -> Result<Recorded, Failure> {
-        let etag = match etag {
-            Some(etag) => etag,
-            None => self.ask_etag(&verdict.permit).await?,
+        let (etag, version) = match etag {
+            Some(etag) if version.is_some() || !self.bucket.versioning.keeps() => (etag, version),
+            // The key's lock is held: what is there now is what was just written.
+            _ => self.ask(&verdict.permit).await?,
         };
         let mut draft = self.draft(&verdict.labels, &verdict.permit);
         draft.sealed.etag = Some(etag.clone());
@@ -354,11 +360,12 @@ impl Write {
         Ok(recorded)
     }
 
-    /// Of a location that did not say it with its answer. Without it nobody could tell these bytes from others.
-    async fn ask_etag(&self, permit: &Permit) -> Result<String, Failure> {
+    /// ETag and version of a location that did not say both with its answer. Without them nobody could tell these bytes
+    /// from others.
+    async fn ask(&self, permit: &Permit) -> Result<(String, Option<String>), Failure> {
         let location = &permit.location().id;
-        let held = settle::held(&self.gateway, location, self.call.bucket()?, self.call.key()?).await?;
+        let held = settle::held(&self.gateway, location, self.call.bucket()?, self.call.key()?, "").await?;
         let held = held.ok_or_else(|| Failure::internal("a location does not hold what it said it took"))?;
-        Ok(held.etag)
+        Ok((held.etag, held.version))
     }
 }

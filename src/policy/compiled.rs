@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest;
 use cedar_policy::{
@@ -16,10 +16,12 @@ use cedar_policy::{
 
 use super::check::{Problem, Problems};
 use super::lint;
+use super::lower::{RuleForm, Vocabulary};
 use super::manifest::{
     Bloc, PackManifest, Regime, TomlProblem, WordKind, parse_aliases, parse_blocs, parse_regimes,
 };
 use super::mechanism::moment;
+use super::oracle::Made;
 use super::prove::{self, Invariant};
 use super::source::{BASE, SourceFile, Sources};
 use super::words::Words;
@@ -47,6 +49,7 @@ pub struct Compiled {
     pub(super) asks_origin: bool,
     /// What must never be allowed.
     pub(super) invariants: Vec<Invariant>,
+    pub(super) made: Made,
 }
 
 /// One rule with its policy.
@@ -54,6 +57,8 @@ pub struct Compiled {
 pub(super) struct CompiledRule {
     pub rule: Arc<Rule>,
     pub policy: Policy,
+    /// The policy, read for lowering when that was first needed.
+    form: OnceLock<Arc<RuleForm>>,
     /// The moment from which it is in force; `None` for drafts and what is in abeyance.
     pub effective: Option<i64>,
     /// The first moment at which it is no longer in force.
@@ -64,6 +69,13 @@ pub(super) struct CompiledRule {
 }
 
 impl CompiledRule {
+    /// The policy, read for lowering; `compiled` is the set that it is of.
+    pub fn form(&self, compiled: &Compiled) -> &RuleForm {
+        let Compiled { words, blocs, regimes, .. } = compiled;
+        self.form
+            .get_or_init(|| Arc::new(RuleForm::read(&self.policy, &Vocabulary { words, blocs, regimes })))
+    }
+
     pub fn in_force(&self, now: i64) -> bool {
         self.effective.is_some_and(|from| from <= now) && self.expires.is_none_or(|end| now < end)
     }
@@ -184,6 +196,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
         rules,
         asks_origin,
         invariants,
+        made: Made::default(),
     })
 }
 
@@ -416,6 +429,7 @@ fn read_rule(policy: Policy, pack: &str, file: &SourceFile, found: &mut Found) -
     Some(CompiledRule {
         rule: Arc::new(rule),
         policy: policy.new_id(PolicyId::new(&id)),
+        form: OnceLock::new(),
         effective: effective.filter(|_| in_force),
         expires,
         role: role?,
@@ -555,7 +569,7 @@ fn named_countries(policy: &Policy) -> Vec<Country> {
 }
 
 /// SHA-256 over every file that can change an answer, each with its path and length.
-fn hash(sources: &Sources) -> PolicyHash {
+pub(super) fn hash(sources: &Sources) -> PolicyHash {
     let mut context = digest::Context::new(&digest::SHA256);
     let packs = sources.packs.iter().flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies));
     let shared = [&sources.schema, &sources.blocs, &sources.sensitive, &sources.words];

@@ -9,7 +9,8 @@ use super::compiled::{Compiled, compile};
 use super::decision::Decision;
 use super::prove;
 use super::snapshot::{Moment, Setting, Snapshot};
-use super::{PackSource, PolicyError, PolicyHash, Question};
+use super::source::Sources;
+use super::{Activation, PackSource, PolicyError, PolicyHash, Question};
 
 /// Seconds since the Unix epoch.
 type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
@@ -38,14 +39,29 @@ impl Engine {
         Ok(Engine { current: ArcSwap::from_pointee(first), turning: Mutex::new(()), clock })
     }
 
+    /// An engine whose first answers are the candidate's.
+    pub fn of(candidate: Candidate) -> Engine {
+        let current = ArcSwap::from_pointee(candidate.snapshot);
+        Engine { current, turning: Mutex::new(()), clock: Box::new(system_clock) }
+    }
+
     /// Loads anew. The new policies answer from the moment this returns; on any problem the old ones stay, whole.
     /// Returns the hash of the policy set that now answers.
     pub fn reload(&self, source: &PackSource, setting: Setting) -> Result<PolicyHash, PolicyError> {
         let next = build(source, setting, (self.clock)())?;
         let hash = next.compiled.hash.clone();
+        self.install(next);
+        Ok(hash)
+    }
+
+    /// Lets a candidate answer from now on.
+    pub fn take_up(&self, candidate: Candidate) {
+        self.install(candidate.snapshot);
+    }
+
+    fn install(&self, next: Snapshot) {
         let _turn = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
         self.current.store(Arc::new(next));
-        Ok(hash)
     }
 
     /// Answers for all locations at once, or for the reader.
@@ -105,8 +121,40 @@ impl Engine {
     }
 }
 
+/// A policy set that could answer, and does not yet.
+pub struct Candidate {
+    snapshot: Snapshot,
+    /// What it was made of.
+    pub sources: Arc<Sources>,
+    /// Who brings it into force, if the files say so.
+    pub activation: Option<Activation>,
+}
+
+impl Candidate {
+    /// Loads the packs, ties them to the configuration and asks them a first question. On any problem there is none.
+    pub fn load(source: &PackSource, setting: Setting) -> Result<Candidate, PolicyError> {
+        let sources = source.read()?;
+        let activation = sources.activation.as_ref().map(|file| Activation::parse(&file.text)).transpose()?;
+        let snapshot = snapshot(&sources, setting, system_clock())?;
+        Ok(Candidate { snapshot, sources: Arc::new(sources), activation })
+    }
+
+    pub fn policy(&self) -> &PolicyHash {
+        &self.snapshot.compiled.hash
+    }
+
+    /// As [`Engine::slow_rules`].
+    pub fn slow_rules(&self) -> Result<Vec<String>, PolicyError> {
+        self.snapshot.slow_rules()
+    }
+}
+
 fn build(source: &PackSource, setting: Setting, now: i64) -> Result<Snapshot, PolicyError> {
-    let compiled = compile(&source.read()?).map_err(PolicyError::Invalid)?;
+    snapshot(&source.read()?, setting, now)
+}
+
+fn snapshot(sources: &Sources, setting: Setting, now: i64) -> Result<Snapshot, PolicyError> {
+    let compiled = compile(sources).map_err(PolicyError::Invalid)?;
     let snapshot = Snapshot::new(Arc::new(compiled), Arc::new(setting), Moment::Clock(now))?;
     snapshot.warm()?;
     prove::at_load(&snapshot)?;

@@ -7,27 +7,34 @@
 //!
 //! Not here: where labels come from, and which of the allowed locations is chosen.
 
+pub mod activation;
 mod applies;
 mod asking;
 pub mod cases;
 pub mod check;
 pub mod compiled;
+pub mod coverage;
 pub mod decision;
 mod declared;
 mod engine;
 mod entities;
 pub mod explain;
+pub mod formatting;
 pub mod impact;
+pub mod kept;
 mod lint;
 mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
+mod oracle;
 pub mod prove;
 pub mod scenario;
+pub mod shadow;
 mod snapshot;
 pub mod source;
 pub mod table;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -36,10 +43,11 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+pub use activation::Activation;
 pub use decision::{Decision, LocationSet, Permit, ReadPermit, Refusal};
-pub use engine::Engine;
+pub use engine::{Candidate, Engine};
 pub use manifest::WordKind;
-pub use mechanism::MechanismUse;
+pub use mechanism::{MechanismUse, moment};
 pub use snapshot::Setting;
 pub use source::PackSource;
 
@@ -175,6 +183,8 @@ const TARGET: &str = "{target}";
 pub enum PolicyError {
     #[error("cannot read policies at {path}: {source}")]
     Read { path: String, source: std::io::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: std::io::Error },
     #[error("{path}: {message}")]
     Layout { path: String, message: String },
     #[error("the policies cannot be used:\n{0}")]
@@ -197,6 +207,10 @@ pub enum PolicyError {
     Disagreement,
     #[error("the policies do not keep their invariants:\n{0}")]
     Unproved(String),
+    #[error(transparent)]
+    Activation(#[from] activation::ActivationError),
+    #[error(transparent)]
+    Kept(#[from] Box<kept::KeptError>),
     #[error("`{0}` is not a configured location")]
     UnknownLocation(LocationId),
 }

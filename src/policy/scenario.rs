@@ -227,13 +227,18 @@ impl Table {
     }
 
     pub fn decide(&self, scenario: &Scenario) -> Result<Answer, ScenarioError> {
-        let (snapshot, key) = question(scenario, &self.compiled, self.as_of)?;
+        let (snapshot, key) = self.question(scenario)?;
         let decision = snapshot.evaluate_by_cedar(key)?;
         let Some(verdict) = decision.verdicts().first() else {
             return Err(wrong("target", "nothing was asked"));
         };
         let met = if verdict.allowed { self.applicable.met(&snapshot, &key)? } else { Vec::new() };
         Ok(answer(&scenario.id, verdict, &met))
+    }
+
+    /// The scenario's world and its question.
+    pub(super) fn question(&self, scenario: &Scenario) -> Result<(Snapshot, Key), ScenarioError> {
+        question(scenario, &self.compiled, self.as_of)
     }
 }
 
@@ -327,6 +332,9 @@ impl Asked {
             (None, None) => compiled.as_of,
         };
         let mut world = World::new(scenario, compiled)?;
+        for words in [&scenario.subjects, &scenario.collected_in] {
+            words.iter().for_each(|word| world.province(word));
+        }
         for (name, value) in &scenario.attrs {
             world.attr(name, value)?;
         }
@@ -395,6 +403,14 @@ impl World<'_> {
                 ..config::Facts::default()
             },
         })
+    }
+
+    /// A part of a country that is named in place of the country: its law binds the object.
+    fn province(&mut self, word: &str) {
+        let pair = format!("province={word}");
+        if word.contains('-') && self.compiled.words.find(WordKind::Attr, &pair).is_some() {
+            self.facts.attrs.push(pair);
+        }
     }
 
     /// Takes one attribute in. Its value says what kind it is.
@@ -573,5 +589,13 @@ fn plain(kind: &str) -> config::Mechanism {
 /// Country codes; `unknown` is none.
 fn countries(field: &str, words: &OneOrMany) -> Result<Vec<Country>, ScenarioError> {
     let known = words.iter().filter(|word| *word != "unknown");
-    known.map(|word| word.parse().map_err(|error| wrong(field, error))).collect()
+    known.map(|word| country_of(word).parse().map_err(|error| wrong(field, error))).collect()
+}
+
+/// `CA-QC` (ISO 3166-2) lies in `CA`.
+fn country_of(word: &str) -> &str {
+    match word.split_once('-') {
+        Some((country, part)) if country.len() == 2 && !part.is_empty() => country,
+        _ => word,
+    }
 }

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::PolicyError;
+use super::activation;
+use super::{PolicyError, PolicyHash};
 use crate::config;
 
 /// The name of the pack that is always loaded: it holds the only permits.
@@ -71,6 +72,8 @@ pub struct PackFiles {
     /// In the order of their names, which is the order of the rules in answers.
     pub policies: Vec<SourceFile>,
     pub cases: Option<SourceFile>,
+    /// A table of scenarios that `policy test` runs too.
+    pub scenarios: Option<SourceFile>,
 }
 
 /// Everything that a policy set is made of. The base pack comes first.
@@ -87,6 +90,8 @@ pub struct Sources {
     /// What must never be allowed.
     pub invariants: Option<SourceFile>,
     pub packs: Vec<PackFiles>,
+    /// Who brings the set into force; no part of what is decided.
+    pub activation: Option<SourceFile>,
 }
 
 impl Sources {
@@ -99,6 +104,7 @@ impl Sources {
         };
         let (mut schema, mut blocs, mut sensitive, mut words) = (None, None, None, None);
         let mut invariants = None;
+        let mut activation = None;
         let mut packs: BTreeMap<String, Slot> = BTreeMap::new();
         for (path, text) in files {
             let file = SourceFile { path: path.clone(), text };
@@ -108,11 +114,13 @@ impl Sources {
                 None if path == SENSITIVE => sensitive = Some(file),
                 None if path == WORDS => words = Some(file),
                 None if path == INVARIANTS => invariants = Some(file),
+                None if path == activation::FILE => activation = Some(file),
                 Some((pack, name)) if !name.contains('/') => {
                     let slot = packs.entry(pack.to_owned()).or_default();
                     match name {
                         "pack.toml" => slot.manifest = Some(file),
                         "cases.toml" => slot.cases = Some(file),
+                        "scenarios.jsonl" => slot.scenarios = Some(file),
                         _ if name.ends_with(".cedar") => slot.policies.push(file),
                         _ => return Err(layout(&path, UNEXPECTED)),
                     }
@@ -121,14 +129,14 @@ impl Sources {
             }
         }
         let mut arranged = Vec::with_capacity(packs.len());
-        for (name, Slot { manifest, policies, cases }) in packs {
+        for (name, Slot { manifest, policies, cases, scenarios }) in packs {
             let Some(manifest) = manifest else {
                 return Err(layout(&name, "the pack has no pack.toml"));
             };
             if policies.is_empty() {
                 return Err(layout(&name, "the pack has no .cedar file"));
             }
-            arranged.push(PackFiles { name, manifest, policies, cases });
+            arranged.push(PackFiles { name, manifest, policies, cases, scenarios });
         }
         arranged.sort_by_key(|pack| pack.name != BASE);
         if arranged.first().is_none_or(|pack| pack.name != BASE) {
@@ -142,8 +150,24 @@ impl Sources {
             words: words.ok_or_else(|| layout(WORDS, "the policy folder has no list of other spellings"))?,
             invariants,
             packs: arranged,
+            activation,
             root,
         })
+    }
+
+    /// The hash of the policy set that these files make.
+    pub fn hash(&self) -> PolicyHash {
+        super::compiled::hash(self)
+    }
+
+    /// Every file of the set, for a copy of it.
+    pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
+        let shared = [&self.schema, &self.blocs, &self.sensitive, &self.words];
+        let packs = self
+            .packs
+            .iter()
+            .flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies).chain(&pack.cases));
+        shared.into_iter().chain(packs).chain(&self.activation)
     }
 
     fn choose(mut self, names: &[String]) -> Result<Sources, PolicyError> {
@@ -169,10 +193,11 @@ struct Slot {
     manifest: Option<SourceFile>,
     policies: Vec<SourceFile>,
     cases: Option<SourceFile>,
+    scenarios: Option<SourceFile>,
 }
 
-const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml, invariants.toml and one folder a pack with pack.toml, \
-     *.cedar and cases.toml (and *.md)";
+const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml, perhaps invariants.toml and activation.toml, and one folder a pack with pack.toml, \
+     *.cedar, cases.toml and scenarios.jsonl (and *.md)";
 
 fn read_directory(root: &Path) -> Result<BTreeMap<String, String>, PolicyError> {
     let mut files = BTreeMap::new();
@@ -234,6 +259,11 @@ fn read_into(files: &mut BTreeMap<String, String>, name: String, path: &Path) ->
     Ok(())
 }
 
+/// Every file of the shipped policy folder, by its path there.
+pub fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EMBEDDED.iter().copied()
+}
+
 /// Every file below `policies/`, by its path there.
 const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/policies.rs"));
 
@@ -241,13 +271,13 @@ const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/policies.r
 mod tests {
     use super::*;
 
-    fn shipped() -> PathBuf {
+    fn shipped_folder() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")
     }
 
     #[test]
     fn every_file_below_policies_is_in_the_binary() {
-        let on_disk = read_directory(&shipped()).unwrap();
+        let on_disk = read_directory(&shipped_folder()).unwrap();
         let embedded: BTreeMap<String, String> =
             EMBEDDED.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         assert_eq!(on_disk, embedded);
@@ -255,7 +285,7 @@ mod tests {
 
     #[test]
     fn a_file_with_a_misspelt_suffix_is_an_error_and_not_a_lost_rule() {
-        let mut files = read_directory(&shipped()).unwrap();
+        let mut files = read_directory(&shipped_folder()).unwrap();
         let text = files.remove("ru/10-residency.cedar").unwrap();
         files.insert("ru/10-residency.ceder".to_owned(), text);
         let error = Sources::arrange(String::new(), files).unwrap_err();
@@ -265,7 +295,7 @@ mod tests {
     #[test]
     fn a_folder_without_base_pack_schema_or_blocs_is_refused() {
         for missing in ["base/", "schema", "blocs", "sensitive", "words", "cn/pack.toml"] {
-            let mut files = read_directory(&shipped()).unwrap();
+            let mut files = read_directory(&shipped_folder()).unwrap();
             files.retain(|path, _| !path.starts_with(missing));
             assert!(Sources::arrange(String::new(), files).is_err(), "{missing}");
         }

@@ -117,6 +117,11 @@ macro_rules! codes {
                 match self { $(Code::$name => stringify!($name)),* }
             }
 
+            /// The code of that name, where it is one that the gateway knows.
+            pub fn named(name: &str) -> Option<Code> {
+                match name { $(stringify!($name) => Some(Code::$name),)* _ => None }
+            }
+
             pub fn status(self) -> StatusCode {
                 let status: u16 = match self { $(Code::$name => $status),* };
                 StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
@@ -127,9 +132,11 @@ macro_rules! codes {
 
 codes! {
     AccessDenied 403,
+    AccessForbidden 403,
     AuthorizationHeaderMalformed 400,
     AuthorizationQueryParametersError 400,
     BadDigest 400,
+    BadRequest 400,
     BucketAlreadyExists 409,
     BucketAlreadyOwnedByYou 409,
     BucketNotEmpty 409,
@@ -145,31 +152,40 @@ codes! {
     InvalidDigest 400,
     InvalidLocationConstraint 400,
     InvalidPart 400,
+    InvalidPartNumber 416,
     InvalidPartOrder 400,
+    InvalidPolicyDocument 400,
     InvalidRange 416,
     InvalidRequest 400,
     InvalidTag 400,
     InvalidToken 400,
     InvalidURI 400,
     KeyTooLongError 400,
+    MalformedPOSTRequest 400,
     MalformedTrailerError 400,
     MalformedXML 400,
     MaxMessageLengthExceeded 400,
+    MaxPostPreDataLengthExceeded 400,
     MetadataTooLarge 400,
     MethodNotAllowed 405,
     MissingContentLength 411,
     NoSuchBucket 404,
+    NoSuchCORSConfiguration 404,
     NoSuchKey 404,
+    NoSuchLifecycleConfiguration 404,
+    NoSuchPublicAccessBlockConfiguration 404,
     NoSuchTagSet 404,
     NoSuchUpload 404,
     NoSuchVersion 404,
     NotImplemented 501,
     NotModified 304,
     OperationAborted 409,
+    OwnershipControlsNotFoundError 404,
     PreconditionFailed 412,
     RequestHeaderSectionTooLarge 400,
     RequestTimeout 400,
     RequestTimeTooSkewed 403,
+    ServerSideEncryptionConfigurationNotFoundError 404,
     ServiceUnavailable 503,
     SignatureDoesNotMatch 403,
     SlowDown 503,

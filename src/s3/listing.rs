@@ -40,6 +40,14 @@ pub struct ListEntry {
     pub rest: String,
 }
 
+impl ListEntry {
+    /// The object's size, as the location wrote it.
+    pub fn size(&self) -> Option<u64> {
+        let (_, rest) = self.rest.split_once("<Size>")?;
+        rest.split_once("</Size>")?.0.trim().parse().ok()
+    }
+}
+
 /// One page of one location's list, or of the merged one.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Page {
@@ -452,7 +460,7 @@ impl Merge {
 }
 
 /// The common prefix that a key counts under; `None` when it stands for itself.
-fn rolled_up<'a>(key: &'a str, prefix: &str, delimiter: Option<&str>) -> Option<&'a str> {
+pub fn rolled_up<'a>(key: &'a str, prefix: &str, delimiter: Option<&str>) -> Option<&'a str> {
     let delimiter = delimiter.filter(|delimiter| !delimiter.is_empty())?;
     let start = key.strip_prefix(prefix)?.find(delimiter)?;
     key.get(..prefix.len() + start + delimiter.len())
@@ -460,7 +468,7 @@ fn rolled_up<'a>(key: &'a str, prefix: &str, delimiter: Option<&str>) -> Option<
 
 /// A key above (nearly) all keys of a common prefix and below whatever comes next. A location that lists the prefix
 /// again nonetheless does no harm: the item is not above the last one and is dropped.
-fn beyond(prefix: &str) -> String {
+pub fn beyond(prefix: &str) -> String {
     let mut key = prefix.to_owned();
     if prefix.len() + char::MAX.len_utf8() <= ObjectKey::MAX_BYTES {
         key.push(char::MAX);

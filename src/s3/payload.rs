@@ -105,12 +105,17 @@ impl VerifiedBody {
         if asserted.trailer.is_some() && matches!(framing, None | Some(Framing::Signed(_))) {
             return Err(PayloadError::TrailerWithoutFraming);
         }
+        let decoded = length_header(headers, &DECODED_LENGTH)?;
         let length = if framing.is_some() {
-            length_header(headers, &DECODED_LENGTH)?
+            decoded
         } else {
             length_header(headers, &CONTENT_LENGTH)?.or_else(|| body.size_hint().exact())
         };
         let length = length.ok_or(PayloadError::MissingLength)?;
+        // Servers that look at this header alone would take the body for another one.
+        if decoded.is_some_and(|decoded| decoded != length) {
+            return Err(PayloadError::LengthsDiffer);
+        }
         if length > max_bytes {
             return Err(PayloadError::TooLarge { max_bytes });
         }
@@ -324,15 +329,15 @@ impl Checks {
 }
 
 /// Turns a client's headers into those of the decoded body: takes away what speaks of the framing, and states
-/// the length. Nothing changes for a body that was not framed, but for the length. What `x-amz-trailer` announces
+/// the length. Nothing else changes for a body that was not framed. What `x-amz-trailer` announces
 /// stays announced: [`VerifiedBody`] ends with it as a trailer frame, see also [`Verdict::settle_trailer`].
 pub fn strip_framing(headers: &mut HeaderMap, payload: PayloadMode, decoded_length: u64) {
     headers.insert(CONTENT_LENGTH, HeaderValue::from(decoded_length));
+    headers.remove(DECODED_LENGTH);
     if !payload.is_streaming() {
         return;
     }
     headers.remove(TRANSFER_ENCODING);
-    headers.remove(DECODED_LENGTH);
     let encodings: Vec<HeaderValue> = headers.get_all(CONTENT_ENCODING).iter().cloned().collect();
     headers.remove(CONTENT_ENCODING);
     for encoding in encodings {
@@ -374,6 +379,8 @@ pub enum PayloadError {
     MissingLength,
     #[error("the length of the body is not stated as one decimal number")]
     MalformedLength,
+    #[error("x-amz-decoded-content-length is not the length of this body, which has no framing")]
+    LengthsDiffer,
     #[error("the body is longer than the {max_bytes} bytes that one request may carry")]
     TooLarge { max_bytes: u64 },
     #[error("the body has more than the {expected} bytes that were announced")]
@@ -404,7 +411,7 @@ impl From<PayloadError> for S3Error {
                 return S3Error::new(Code::IncompleteBody, "the body could not be read to its end");
             }
             PayloadError::MissingLength => Code::MissingContentLength,
-            PayloadError::MalformedLength => Code::InvalidArgument,
+            PayloadError::MalformedLength | PayloadError::LengthsDiffer => Code::InvalidArgument,
             PayloadError::TooLarge { .. } => Code::EntityTooLarge,
             PayloadError::Incomplete { .. } => Code::IncompleteBody,
             PayloadError::TooLong { .. } | PayloadError::TrailerWithoutFraming => Code::InvalidRequest,

@@ -14,6 +14,7 @@
 mod auth;
 mod canonical;
 mod error;
+mod form;
 mod key;
 mod sign;
 mod time;
@@ -35,6 +36,7 @@ use crate::names::AppId;
 
 pub(crate) use canonical::strict_path;
 pub use error::{Flaw, SigError};
+pub use form::FormClaim;
 pub use key::{ChunkSeed, SigningKey};
 pub use sign::{
     Credentials, PayloadForSigning, SignError, Signer, is_signing_parameter, strip_authentication,
@@ -60,6 +62,19 @@ pub struct VerifyContext<'a> {
 /// Where the apps' secrets are.
 pub trait KeyStore: Send + Sync {
     fn secret(&self, access_key_id: &str) -> Option<(&AppId, &Secret)>;
+
+    /// Of an access key that is a temporary one.
+    fn session(&self, _access_key_id: &str) -> Option<&Session> {
+        None
+    }
+}
+
+/// What makes an access key a temporary one.
+#[derive(Debug, Clone)]
+pub struct Session {
+    pub token: Secret,
+    /// From here on it does not count any more.
+    pub expires: SystemTime,
 }
 
 /// Who signed a request, as [`Verifier::verify`] found it.
@@ -81,6 +96,8 @@ pub enum Scheme {
     Header,
     /// In the query: a presigned URL.
     Presigned,
+    /// In the fields of a form, over its policy.
+    Form,
 }
 
 /// How the payload is vouched for (`x-amz-content-sha256`).
@@ -148,6 +165,7 @@ impl Verifier {
 
         let (app, secret) =
             context.keys.secret(credential.access_key_id).ok_or(SigError::UnknownAccessKey)?;
+        let session = pair(context.keys.session(credential.access_key_id), claim.token(&parts.headers)?)?;
         let key = self.keys.key(&credential, secret);
 
         let tail = canonical::tail(&canonical::Tail {
@@ -169,6 +187,8 @@ impl Verifier {
         if !agrees(&strict) && (*strict == *sent || !agrees(sent)) {
             return Err(SigError::Mismatch);
         }
+        // Last: whoever does not know the secret learns nothing about the token.
+        check_session(session, context.now)?;
 
         Ok(Identity {
             app: app.clone(),
@@ -178,6 +198,28 @@ impl Verifier {
             seed: ChunkSeed::new(key, signature, credential.scope, moment.as_str()),
         })
     }
+}
+
+/// A temporary key goes with a token, and no other key does.
+fn pair<'a>(
+    session: Option<&'a Session>,
+    token: Option<&'a [u8]>,
+) -> Result<Option<(&'a Session, &'a [u8])>, SigError> {
+    match (session, token) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err(SigError::SessionToken),
+        // As S3 has it: without its token, a temporary key is none.
+        (Some(_), None) => Err(SigError::UnknownAccessKey),
+        (Some(session), Some(token)) => Ok(Some((session, token))),
+    }
+}
+
+fn check_session(session: Option<(&Session, &[u8])>, now: SystemTime) -> Result<(), SigError> {
+    let Some((session, token)) = session else { return Ok(()) };
+    if !bool::from(session.token.expose().as_bytes().ct_eq(token)) {
+        return Err(SigError::SessionToken);
+    }
+    if now >= session.expires { Err(SigError::ExpiredToken) } else { Ok(()) }
 }
 
 fn parse_signature(text: &[u8]) -> Result<[u8; 32], Flaw> {
@@ -206,7 +248,7 @@ fn host(parts: &Parts) -> Result<&[u8], SigError> {
 fn payload_value<'a>(claim: &'a Claim<'_>, headers: &'a HeaderMap) -> Result<&'a [u8], SigError> {
     match (single(headers, "x-amz-content-sha256")?, claim.scheme) {
         (Some(value), _) => Ok(value),
-        (None, Scheme::Header) => Err(SigError::MissingPayloadHash),
+        (None, Scheme::Header | Scheme::Form) => Err(SigError::MissingPayloadHash),
         (None, Scheme::Presigned) => {
             Ok(claim.payload_parameter.as_deref().unwrap_or("UNSIGNED-PAYLOAD").as_bytes())
         }

@@ -1,4 +1,4 @@
-//! Opaque tokens: where a list goes on, and which upload of which location a client means.
+//! Opaque tokens: where a list goes on, and which upload or version of which location a client means.
 //!
 //! A token is encrypted and authenticated (AES-256-GCM): object names and labels in it do not show in anybody's
 //! access log, and one that was changed, cut, or taken to another bucket, key, prefix or app does not open.
@@ -19,6 +19,8 @@ use crate::s3::error::{Code, S3Error};
 pub const MAX_PINNED_BYTES: usize = 2048;
 /// Longest upload id of a location, in bytes. S3 states no limit; those of known providers are below 300.
 pub const MAX_UPLOAD_ID_BYTES: usize = 1024;
+/// Longest version id of a location, in bytes (S3 user guide, "Working with object versions").
+pub const MAX_VERSION_ID_BYTES: usize = 1024;
 /// Longest text that is looked at as a token.
 pub const MAX_TOKEN_CHARS: usize = 5 * 1024;
 
@@ -35,6 +37,7 @@ const _: () = assert!(
 pub struct Tokens {
     continuation: Keys,
     upload: Keys,
+    version: Keys,
 }
 
 impl std::fmt::Debug for Tokens {
@@ -68,6 +71,23 @@ impl std::fmt::Debug for Upload {
     }
 }
 
+/// What a version id stands for. Not bound to an app: version ids are kept and handed on like keys, and whoever may use
+/// the bucket may use them.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VersionId {
+    pub location: LocationId,
+    /// The location's own version id.
+    pub id: String,
+    /// Place among the versions of its key: where a list goes on when the version itself has gone.
+    pub order: u64,
+}
+
+impl std::fmt::Debug for VersionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "VersionId at {}", self.location)
+    }
+}
+
 /// Why there is no token, or none that counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
@@ -77,6 +97,9 @@ pub enum TokenError {
     /// Text that no version of this gateway made for this bucket and key.
     #[error("the upload id is not one that this gateway gave for this key, or the upload has ended")]
     Upload,
+    /// Text that no version of this gateway made for this bucket and key.
+    #[error("Invalid version id specified")]
+    Version,
     #[error("{what} of {len} bytes does not fit into a token; the limit is {limit}")]
     TooLong { what: &'static str, len: usize, limit: usize },
     #[error("the token could not be encrypted")]
@@ -86,7 +109,7 @@ pub enum TokenError {
 impl From<TokenError> for S3Error {
     fn from(error: TokenError) -> Self {
         let code = match error {
-            TokenError::Continuation => Code::InvalidArgument,
+            TokenError::Continuation | TokenError::Version => Code::InvalidArgument,
             TokenError::Upload => Code::NoSuchUpload,
             TokenError::TooLong { .. } | TokenError::Encrypt => Code::InternalError,
         };
@@ -101,6 +124,7 @@ impl Tokens {
         Tokens {
             continuation: Keys::derive(&root, b"domicile continuation token"),
             upload: Keys::derive(&root, b"domicile upload token"),
+            version: Keys::derive(&root, b"domicile version token"),
         }
     }
 
@@ -140,6 +164,29 @@ impl Tokens {
         let payload = self.upload.open(&object_bytes(bucket, key), token).ok_or(TokenError::Upload)?;
         read_upload(&payload).ok_or(TokenError::Upload)
     }
+
+    pub fn seal_version(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        version: &VersionId,
+    ) -> Result<String, TokenError> {
+        within("the location's version id", version.id.len(), MAX_VERSION_ID_BYTES)?;
+        let mut payload = version.order.to_be_bytes().to_vec();
+        put(&mut payload, version.location.as_str().as_bytes());
+        payload.extend(version.id.as_bytes());
+        self.version.seal(&object_bytes(bucket, key), &payload)
+    }
+
+    pub fn open_version(
+        &self,
+        bucket: &BucketName,
+        key: &ObjectKey,
+        token: &str,
+    ) -> Result<VersionId, TokenError> {
+        let payload = self.version.open(&object_bytes(bucket, key), token).ok_or(TokenError::Version)?;
+        read_version(&payload).ok_or(TokenError::Version)
+    }
 }
 
 fn read_upload(mut payload: &[u8]) -> Option<Upload> {
@@ -147,6 +194,13 @@ fn read_upload(mut payload: &[u8]) -> Option<Upload> {
     let id = std::str::from_utf8(take(&mut payload)?).ok()?.to_owned();
     let pinned = take(&mut payload)?.to_vec();
     payload.is_empty().then_some(Upload { location, id, pinned })
+}
+
+fn read_version(payload: &[u8]) -> Option<VersionId> {
+    let (order, mut rest) = payload.split_first_chunk::<8>()?;
+    let location = std::str::from_utf8(take(&mut rest)?).ok()?.parse().ok()?;
+    let id = std::str::from_utf8(rest).ok()?.to_owned();
+    Some(VersionId { location, id, order: u64::from_be_bytes(*order) })
 }
 
 impl ListBinding<'_> {
@@ -302,6 +356,26 @@ mod tests {
         let other = Tokens::new(&[8; 32]);
         let opened = other.open_upload(&"photos".parse().unwrap(), &"a/b".parse().unwrap(), &token);
         assert_eq!(opened, Err(TokenError::Upload));
+    }
+
+    #[test]
+    fn a_version_id_opens_for_its_own_key_only_and_is_no_upload_id() {
+        let version = VersionId { location: "cn-north".parse().unwrap(), id: "v/1".to_owned(), order: 7 };
+        let (bucket, key): (BucketName, ObjectKey) = ("photos".parse().unwrap(), "a/b".parse().unwrap());
+        let token = tokens().seal_version(&bucket, &key, &version).unwrap();
+        assert_eq!(tokens().seal_version(&bucket, &key, &version).unwrap(), token);
+        assert_eq!(tokens().open_version(&bucket, &key, &token), Ok(version.clone()));
+        let (other_bucket, other_key) = ("photos2".parse().unwrap(), "a/c".parse().unwrap());
+        assert_eq!(tokens().open_version(&other_bucket, &key, &token), Err(TokenError::Version));
+        assert_eq!(tokens().open_version(&bucket, &other_key, &token), Err(TokenError::Version));
+        assert_eq!(Tokens::new(&[8; 32]).open_version(&bucket, &key, &token), Err(TokenError::Version));
+        for text in ["", "null", "v/1", &token[1..], &seal("photos", "a/b", &upload()).unwrap()] {
+            assert_eq!(tokens().open_version(&bucket, &key, text), Err(TokenError::Version), "{text}");
+        }
+        assert_eq!(open("photos", "a/b", &token), Err(TokenError::Upload));
+        let longest = VersionId { id: "v".repeat(MAX_VERSION_ID_BYTES), ..version };
+        let token = tokens().seal_version(&bucket, &key, &longest).unwrap();
+        assert_eq!(tokens().open_version(&bucket, &key, &token), Ok(longest));
     }
 
     #[test]

@@ -5,21 +5,25 @@ source "$HERE/lib.sh"
 cd "$(mktemp -d -p "$WORK")"
 
 # What a new user does: the lines that `serve` printed, as they are, in one shell.
-sed -n '/^A first object/,$p' "$ANNOUNCED" | grep -E "^(export|aws|')" >first_lines
-first_line() { sed -n "${1}p" first_lines >line && { cat line; source line; }; }
-second_line() { eval "$(sed -n 1p first_lines | sed 's/;.*//')"; same "$(eval "$(sed -n 2p first_lines)")" 'blood group: 0'; }
-third_line() {
-    local said
-    said=$(eval "$(sed -n 3p first_lines)")
-    grep -q 'cn-north' <<<"$said" && grep -q 'personal.health' <<<"$said" || { echo "$said"; return 1; }
-}
-check "serve prints three lines to paste" same "$(wc -l <first_lines | tr -d ' ')" 3
-check "the first line makes a bucket and puts an object" first_line 1
-check "the second line reads the object" second_line
-check "the third line explains where the object rests" third_line
-
-# From here on as a script would be set up.
-eval "$(sed -n 1p first_lines | sed 's/;.*//')"
+sed -n '/^A first object/,$p' "$ANNOUNCED" | { grep -E "^(export|aws|')" || true; } >first_lines
+# A gateway with a configuration of its own prints none; then whoever runs this has set credentials.
+if [[ -z "${AWS_ACCESS_KEY_ID:-}" ]]; then
+    first_line() { sed -n "${1}p" first_lines >line && { cat line; source line; }; }
+    second_line() { eval "$(sed -n 1p first_lines | sed 's/;.*//')"; same "$(eval "$(sed -n 2p first_lines)")" 'blood group: 0'; }
+    third_line() {
+        local said
+        said=$(eval "$(sed -n 3p first_lines)")
+        grep -q 'cn-north' <<<"$said" && grep -q 'personal.health' <<<"$said" || { echo "$said"; return 1; }
+    }
+    check "serve prints three lines to paste" same "$(wc -l <first_lines | tr -d ' ')" 3
+    check "the first line makes a bucket and puts an object" first_line 1
+    check "the second line reads the object" second_line
+    check "the third line explains where the object rests" third_line
+    # From here on as a script would be set up.
+    eval "$(sed -n 1p first_lines | sed 's/;.*//')"
+else
+    export AWS_ENDPOINT_URL=$ENDPOINT
+fi
 header() { python -c 'import json, sys; print(json.load(sys.stdin).get(sys.argv[1], ""))' "$1"; }
 head -c 20971520 /dev/urandom >big
 head -c 70000 /dev/urandom >small

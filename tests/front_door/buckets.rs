@@ -2,8 +2,15 @@
 
 use crate::app::{bucket, bucket_in, failed, put};
 use crate::support::gateway::Gateway;
+use crate::support::raw::{Raw, exchange};
 
-over_both_kinds_of_store!(a_bucket_lives_from_create_to_delete, a_bucket_knows_its_home);
+over_both_kinds_of_store!(
+    a_bucket_lives_from_create_to_delete,
+    a_bucket_knows_its_home,
+    tags_and_cross_origin_rules_of_a_bucket_are_kept,
+    a_browser_asks_ahead_without_a_signature,
+    buckets_are_listed_by_pages,
+);
 
 async fn a_bucket_lives_from_create_to_delete(gateway: Gateway) {
     let client = gateway.client();
@@ -69,4 +76,93 @@ async fn a_bucket_without_a_constraint_lives_where_its_client_signs_for() {
     bucket(&client, "european").await;
     put(&client, "european", "note", "nothing of note").await;
     assert_eq!(gateway.whereis("european", "note")["location"], "eu-central");
+}
+
+async fn tags_and_cross_origin_rules_of_a_bucket_are_kept(gateway: Gateway) {
+    use aws_sdk_s3::types::{CorsConfiguration, CorsRule, Tag, Tagging};
+    let client = gateway.client();
+    bucket(&client, "clinic").await;
+    failed(client.get_bucket_tagging().bucket("clinic").send().await).is(404, "NoSuchTagSet");
+    let tags = (0..20).map(|n| Tag::builder().key(format!("k{n}")).value("v & w").build().unwrap());
+    let tagging = Tagging::builder().set_tag_set(Some(tags.collect())).build().unwrap();
+    client.put_bucket_tagging().bucket("clinic").tagging(tagging.clone()).send().await.unwrap();
+    let kept = client.get_bucket_tagging().bucket("clinic").send().await.unwrap();
+    assert_eq!(kept.tag_set(), tagging.tag_set());
+    client.delete_bucket_tagging().bucket("clinic").send().await.unwrap();
+    failed(client.get_bucket_tagging().bucket("clinic").send().await).is(404, "NoSuchTagSet");
+
+    failed(client.get_bucket_cors().bucket("clinic").send().await).is(404, "NoSuchCORSConfiguration");
+    let rule = CorsRule::builder().allowed_origins("https://*.example.org").allowed_methods("PUT");
+    let rule = rule.allowed_headers("*").max_age_seconds(60).id("one").build().unwrap();
+    let cors = CorsConfiguration::builder().cors_rules(rule.clone()).build().unwrap();
+    client.put_bucket_cors().bucket("clinic").cors_configuration(cors.clone()).send().await.unwrap();
+    let kept = client.get_bucket_cors().bucket("clinic").send().await.unwrap();
+    assert_eq!(kept.cors_rules(), [rule]);
+    client.delete_bucket_cors().bucket("clinic").send().await.unwrap();
+    failed(client.get_bucket_cors().bucket("clinic").send().await).is(404, "NoSuchCORSConfiguration");
+
+    // They end with their bucket.
+    client.put_bucket_cors().bucket("clinic").cors_configuration(cors).send().await.unwrap();
+    client.delete_bucket().bucket("clinic").send().await.unwrap();
+    bucket(&client, "clinic").await;
+    failed(client.get_bucket_cors().bucket("clinic").send().await).is(404, "NoSuchCORSConfiguration");
+    failed(client.get_bucket_cors().bucket("nowhere").send().await).is(404, "NoSuchBucket");
+}
+
+async fn a_browser_asks_ahead_without_a_signature(gateway: Gateway) {
+    let client = gateway.client();
+    bucket(&client, "clinic").await;
+    let address = gateway.endpoint.strip_prefix("http://").unwrap();
+    let ask = async |target: &str, origin: &str, method: &str, headers: &str| {
+        let head = format!(
+            "OPTIONS {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\norigin: {origin}\r\n\
+             access-control-request-method: {method}\r\naccess-control-request-headers: {headers}\r\n\r\n"
+        );
+        exchange(address, head.as_bytes(), b"").await.unwrap()
+    };
+    const APP: &str = "https://app.example.org";
+    ask("/clinic/k", APP, "PUT", "").await.refused(403, "AccessForbidden");
+    let rules = "<CORSConfiguration><CORSRule><AllowedOrigin>https://*.example.org</AllowedOrigin>\
+                 <AllowedMethod>PUT</AllowedMethod><AllowedHeader>x-amz-*</AllowedHeader>\
+                 <MaxAgeSeconds>60</MaxAgeSeconds></CORSRule></CORSConfiguration>";
+    assert_eq!(Raw::new(&gateway, "PUT", "/clinic?cors").body(rules).sign().send().await.status, 200);
+    let allowed = ask("/clinic/a%20k?partNumber=1&uploadId=x", APP, "PUT", "x-amz-date,X-Amz-Tagging").await;
+    assert_eq!(allowed.status, 200, "{}", allowed.text());
+    assert_eq!(allowed.header("access-control-allow-origin"), Some(APP));
+    assert_eq!(allowed.header("access-control-allow-methods"), Some("PUT"));
+    assert_eq!(allowed.header("access-control-allow-headers"), Some("x-amz-date, x-amz-tagging"));
+    assert_eq!(allowed.header("access-control-max-age"), Some("60"));
+    ask("/clinic/k", APP, "GET", "").await.refused(403, "AccessForbidden");
+    ask("/clinic/k", APP, "PUT", "authorization").await.refused(403, "AccessForbidden");
+    ask("/clinic/k", "https://evil.test", "PUT", "").await.refused(403, "AccessForbidden");
+    // Whether there is such a bucket is not told.
+    ask("/nowhere/k", APP, "PUT", "").await.refused(403, "AccessForbidden");
+    let bare = format!("OPTIONS /clinic/k HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    exchange(address, bare.as_bytes(), b"").await.unwrap().refused(400, "BadRequest");
+    // And nothing but a preflight goes without a signature.
+    let get =
+        format!("GET /clinic/k HTTP/1.1\r\nhost: {address}\r\norigin: {APP}\r\nconnection: close\r\n\r\n");
+    exchange(address, get.as_bytes(), b"").await.unwrap().refused(403, "AccessDenied");
+}
+
+async fn buckets_are_listed_by_pages(gateway: Gateway) {
+    let client = gateway.client();
+    for name in ["b-one", "a-one", "b-two", "b-three", "c-one"] {
+        bucket(&client, name).await;
+    }
+    let mut names = Vec::new();
+    let mut token = None;
+    loop {
+        let page = client.list_buckets().prefix("b-").max_buckets(2).set_continuation_token(token);
+        let page = page.send().await.unwrap();
+        assert!(page.buckets().len() <= 2);
+        names.extend(page.buckets().iter().map(|bucket| bucket.name().unwrap().to_owned()));
+        token = page.continuation_token().map(str::to_owned);
+        if token.is_none() {
+            break;
+        }
+    }
+    assert_eq!(names, ["b-one", "b-three", "b-two"]);
+    let none = client.list_buckets().max_buckets(0).send().await;
+    failed(none).is(400, "InvalidArgument");
 }

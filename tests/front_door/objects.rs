@@ -198,10 +198,93 @@ async fn tags_are_read_where_the_object_rests() {
     let mut tags: Vec<_> = tags.tag_set().iter().map(|tag| (tag.key(), tag.value())).collect();
     tags.sort_unstable();
     assert_eq!(tags, [("data-class", "personal"), ("subject-country", "CN"), ("ward", "3 b")]);
-    // Tags are labels: they change with the object and not behind its back.
-    let tagging = aws_sdk_s3::types::Tagging::builder().set_tag_set(Some(Vec::new())).build().unwrap();
-    let refused = client.put_object_tagging().bucket("clinic").key("note").tagging(tagging).send().await;
-    failed(refused).is(501, "NotImplemented");
+    // They change like any others, and with them the labels: but those only add up.
+    let ward = aws_sdk_s3::types::Tag::builder().key("ward").value("4").build().unwrap();
+    let tagging = aws_sdk_s3::types::Tagging::builder().tag_set(ward).build().unwrap();
+    client.put_object_tagging().bucket("clinic").key("note").tagging(tagging).send().await.unwrap();
+    let tags = client.get_object_tagging().bucket("clinic").key("note").send().await.unwrap();
+    assert_eq!(tags.tag_set().len(), 1);
+    client.delete_object_tagging().bucket("clinic").key("note").send().await.unwrap();
+    let tags = client.get_object_tagging().bucket("clinic").key("note").send().await.unwrap();
+    assert!(tags.tag_set().is_empty());
+    assert_eq!(gateway.whereis("clinic", "note")["location"], "cn-north");
+}
+
+#[tokio::test]
+async fn a_part_of_an_object_is_read_by_its_number_and_its_attributes_are_told() {
+    use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart, ObjectAttributes};
+    let gateway = Gateway::demo().await;
+    let client = gateway.client();
+    bucket(&client, "clinic").await;
+    let upload = client.create_multipart_upload().bucket("clinic").key("big").send().await.unwrap();
+    let id = upload.upload_id().unwrap();
+    let bodies = [clean_text(5 << 20), b"the end".to_vec()];
+    let mut parts = Vec::new();
+    for (number, body) in (1..).zip(&bodies) {
+        let body = ByteStream::from(body.clone());
+        let part =
+            client.upload_part().bucket("clinic").key("big").upload_id(id).part_number(number).body(body);
+        let etag = part.send().await.unwrap().e_tag().unwrap().to_owned();
+        parts.push(CompletedPart::builder().part_number(number).e_tag(etag).build());
+    }
+    let parts = CompletedMultipartUpload::builder().set_parts(Some(parts)).build();
+    let complete = client.complete_multipart_upload().bucket("clinic").key("big").upload_id(id);
+    complete.multipart_upload(parts).send().await.unwrap();
+
+    let read = |number| client.get_object().bucket("clinic").key("big").part_number(number).send();
+    let last = read(2).await.unwrap();
+    assert_eq!((last.parts_count(), last.content_length()), (Some(2), Some(7)));
+    assert_eq!(last.content_range(), Some("bytes 5242880-5242886/5242887"));
+    assert_eq!(last.body.collect().await.unwrap().to_vec(), b"the end");
+    assert_eq!(read(1).await.unwrap().content_length(), Some(5 << 20));
+    failed(read(3).await).is(416, "InvalidPartNumber");
+    let head = client.head_object().bucket("clinic").key("big").part_number(2).send().await.unwrap();
+    assert_eq!((head.parts_count(), head.content_length()), (Some(2), Some(7)));
+
+    let attributes = client
+        .get_object_attributes()
+        .bucket("clinic")
+        .key("big")
+        .object_attributes(ObjectAttributes::Etag)
+        .object_attributes(ObjectAttributes::ObjectSize)
+        .object_attributes(ObjectAttributes::ObjectParts)
+        .object_attributes(ObjectAttributes::StorageClass)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(attributes.object_size(), Some((5 << 20) + 7));
+    assert!(attributes.e_tag().unwrap().ends_with("-2"));
+    let parts = attributes.object_parts().unwrap();
+    assert_eq!(parts.total_parts_count(), Some(2));
+    assert_eq!(parts.parts()[1].size(), Some(7));
+
+    // What came in one piece has one part.
+    put(&client, "clinic", "note", "text").await;
+    let read = |number| client.get_object().bucket("clinic").key("note").part_number(number).send();
+    let only = read(1).await.unwrap();
+    assert_eq!((only.parts_count(), only.content_range()), (None, Some("bytes 0-3/4")));
+    failed(read(2).await).is(416, "InvalidPartNumber");
+    put(&client, "clinic", "empty", "").await;
+    let empty = client.get_object().bucket("clinic").key("empty").part_number(1).send().await.unwrap();
+    assert_eq!(empty.content_length(), Some(0));
+}
+
+#[tokio::test]
+async fn a_canned_list_that_grants_nothing_is_taken_and_told() {
+    use aws_sdk_s3::types::{BucketCannedAcl, ObjectCannedAcl, Permission};
+    let gateway = Gateway::demo().await;
+    let client = gateway.client();
+    bucket(&client, "clinic").await;
+    put(&client, "clinic", "note", "text").await;
+    let list = |acl| client.put_object_acl().bucket("clinic").key("note").acl(acl).send();
+    list(ObjectCannedAcl::Private).await.unwrap();
+    failed(list(ObjectCannedAcl::PublicRead).await).is(501, "NotImplemented");
+    let acl = client.get_object_acl().bucket("clinic").key("note").send().await.unwrap();
+    assert_eq!(acl.grants().len(), 1);
+    assert_eq!(acl.grants()[0].permission(), Some(&Permission::FullControl));
+    client.put_bucket_acl().bucket("clinic").acl(BucketCannedAcl::Private).send().await.unwrap();
+    let acl = client.get_bucket_acl().bucket("clinic").send().await.unwrap();
+    assert_eq!(acl.owner().unwrap().id(), acl.grants()[0].grantee().unwrap().id());
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 
 use std::time::SystemTime;
 
-use crate::app::{bucket, get, keys, put};
-use crate::support::gateway::Gateway;
-use crate::support::raw::{Raw, ago};
+use crate::app::{bucket, failed, get, keys, put};
+use crate::support::gateway::{Gateway, PATIENCE, Stores};
+use crate::support::raw::{Raw, ago, exchange};
 
 async fn gateway() -> Gateway {
     let gateway = Gateway::demo().await;
@@ -196,4 +196,53 @@ async fn an_app_stays_in_its_own_buckets() {
     let buckets = as_reader("GET", "/").sign().send().await.text();
     assert!(buckets.contains("open-data") && !buckets.contains("clinic"), "{buckets}");
     assert_eq!(get(&client, "open-data", "note").await, b"stays");
+}
+
+#[tokio::test]
+async fn temporary_credentials_count_with_their_token_and_until_they_expire() {
+    const SESSIONS: &str = r#"
+        [[app.session]]
+        access-key-id = "ASIANOW"
+        secret-access-key = "a-secret-for-a-while"
+        session-token = "a+token/of==the=session"
+        expires = "2999-01-01T00:00:00Z"
+        [[app.session]]
+        access-key-id = "ASIATHEN"
+        secret-access-key = "a-secret-for-a-while"
+        session-token = "a+token/of==the=session"
+        expires = "2020-01-01T00:00:00Z"
+    "#;
+    let gateway = Gateway::configured(Stores::Embedded, SESSIONS).await;
+    let client = |id: &str, token: Option<&str>| {
+        let credentials = aws_sdk_s3::config::Credentials::new(
+            id,
+            "a-secret-for-a-while",
+            token.map(str::to_owned),
+            None,
+            "test",
+        );
+        let config = gateway.client().config().to_builder().credentials_provider(credentials).build();
+        aws_sdk_s3::Client::from_conf(config)
+    };
+    const TOKEN: Option<&str> = Some("a+token/of==the=session");
+    let now = client("ASIANOW", TOKEN);
+    bucket(&now, "clinic").await;
+    put(&now, "clinic", "note", "text").await;
+    // It is the app that writes: its own key reads the same.
+    assert_eq!(get(&gateway.client(), "clinic", "note").await, b"text");
+    let soon = aws_sdk_s3::presigning::PresigningConfig::expires_in(PATIENCE).unwrap();
+    let link = now.get_object().bucket("clinic").key("note").presigned(soon).await.unwrap();
+    let address = gateway.endpoint.strip_prefix("http://").unwrap();
+    let target = link.uri().strip_prefix(&gateway.endpoint).unwrap();
+    let head = format!("GET {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    let answer = exchange(address, head.as_bytes(), b"").await.unwrap();
+    assert_eq!((answer.status, answer.text().as_str()), (200, "text"));
+
+    let read = async |client: aws_sdk_s3::Client| {
+        failed(client.get_object().bucket("clinic").key("note").send().await)
+    };
+    read(client("ASIANOW", Some("another"))).await.is(400, "InvalidToken");
+    read(client("ASIANOW", None)).await.is(403, "InvalidAccessKeyId");
+    read(client("ASIATHEN", TOKEN)).await.is(400, "ExpiredToken");
+    read(client("ASIANEVER", TOKEN)).await.is(403, "InvalidAccessKeyId");
 }

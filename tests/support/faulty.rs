@@ -25,6 +25,8 @@ pub enum Fault {
     None,
     /// Answered 500, and nothing done.
     Refuse,
+    /// Neither read nor answered.
+    Stall,
     /// Done, and answered 500 all the same.
     DoneButError,
     /// Done, and the connection breaks before the answer.
@@ -129,9 +131,12 @@ async fn answer(
     if fault == Fault::Refuse {
         return Ok(error());
     }
+    if fault == Fault::Stall {
+        return std::future::pending().await;
+    }
     let done = Service::call(&service, request).await.map_err(|_| io::Error::other("the server failed"))?;
     match fault {
-        Fault::None | Fault::Refuse => Ok(done),
+        Fault::None | Fault::Refuse | Fault::Stall => Ok(done),
         Fault::DoneButError => Ok(error()),
         Fault::DoneButBroken => Err(io::Error::other("broken on purpose")),
         Fault::DoneButSilent => std::future::pending().await,

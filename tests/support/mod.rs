@@ -28,6 +28,7 @@ pub const SECRET_ACCESS_KEY: &str = "a-secret-of-the-location";
 /// What one request looked like when it arrived.
 #[derive(Debug, Clone)]
 pub struct Seen {
+    pub method: http::Method,
     pub target: String,
     pub headers: http::HeaderMap,
 }
@@ -132,7 +133,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let recording = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let arrived = Seen { target: request.uri().to_string(), headers: request.headers().clone() };
+        let arrived = Seen {
+            method: request.method().clone(),
+            target: request.uri().to_string(),
+            headers: request.headers().clone(),
+        };
         seen.lock().unwrap().push(arrived);
         hyper::service::Service::call(&service, request)
     });

@@ -100,7 +100,12 @@ impl Raw {
     }
 
     /// Moves the signature into the query. Headers that are there are signed too.
-    pub fn presign(mut self, seconds: u64) -> Raw {
+    pub fn presign(self, seconds: u64) -> Raw {
+        self.presign_for(&seconds.to_string())
+    }
+
+    /// [`Raw::presign`], for a time that need not be one.
+    pub fn presign_for(mut self, seconds: &str) -> Raw {
         let separator = if self.target.contains('?') { '&' } else { '?' };
         let mut names: Vec<String> = self.headers.iter().map(|(name, _)| name.to_lowercase()).collect();
         names.sort();
@@ -209,7 +214,8 @@ impl Raw {
         Answer::parse(&bytes).ok_or_else(|| std::io::Error::other("the answer is not HTTP"))
     }
 
-    fn signature(&self, payload: &str) -> (String, [u8; 32]) {
+    /// The names of the headers in the order of signing, and the signature over them.
+    pub fn signature(&self, payload: &str) -> (String, [u8; 32]) {
         let (path, query) = self.target.split_once('?').unwrap_or((&self.target, ""));
         let pairs = query.split('&').filter(|pair| !pair.is_empty());
         let mut pairs: Vec<(&str, &str)> =
@@ -234,11 +240,11 @@ impl Raw {
 }
 
 impl Signing {
-    fn timestamp(&self) -> String {
+    pub fn timestamp(&self) -> String {
         jiff::Timestamp::try_from(self.time).unwrap().strftime("%Y%m%dT%H%M%SZ").to_string()
     }
 
-    fn scope(&self) -> String {
+    pub fn scope(&self) -> String {
         format!("{}/{}/s3/aws4_request", &self.timestamp()[..8], self.region)
     }
 
@@ -249,7 +255,8 @@ impl Signing {
         hex::encode(self.hmac(&text))
     }
 
-    fn hmac(&self, text: &str) -> [u8; 32] {
+    /// The signature of a text, as `AWS4-HMAC-SHA256` has it.
+    pub fn hmac(&self, text: &str) -> [u8; 32] {
         let mut key = format!("AWS4{}", self.secret).into_bytes();
         for step in [&self.timestamp()[..8], &self.region, "s3", "aws4_request", text] {
             key = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key), step.as_bytes()).as_ref().to_vec();

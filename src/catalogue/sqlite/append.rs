@@ -150,6 +150,9 @@ fn check_facts(draft: &EntryDraft) -> Result<()> {
     limited("bucket name", length(&facts.bucket), MAX_NAME)?;
     limited("principal", length(&facts.principal), MAX_NAME)?;
     limited("client address", length(&facts.address), MAX_NAME)?;
+    limited("author", length(&facts.author), MAX_NAME)?;
+    limited("approver", length(&facts.approver), MAX_NAME)?;
+    limited("reason", length(&facts.reason), MAX_NAME)?;
     limited("ETag", length(&facts.etag), MAX_ID)?;
     limited("version id", length(&facts.version), MAX_ID)
 }

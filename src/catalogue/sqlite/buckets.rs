@@ -69,6 +69,7 @@ mod tests {
             subject: None,
             owner: "app".to_owned(),
             created_at: 1,
+            versioning: Default::default(),
         }
     }
 

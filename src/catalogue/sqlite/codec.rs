@@ -9,7 +9,9 @@ use std::str::FromStr;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::super::{Bucket, CatalogueError, Intent, IntentKind, ObjectHandle, ObjectId, Placement};
+use super::super::{
+    Bucket, CatalogueError, Intent, IntentKind, ObjectHandle, ObjectId, Placement, VersionKind, Versioning,
+};
 use crate::label::{ClassSet, Coverage, Evidence};
 use crate::log::{DecisionFacts, EntryDraft, Place, SealedFacts};
 use crate::names::{Country, CountrySet, LocationId};
@@ -75,6 +77,40 @@ pub fn coverage_from(word: &str) -> Result<Coverage, CatalogueError> {
     }
 }
 
+pub fn versioning_word(versioning: Versioning) -> &'static str {
+    match versioning {
+        Versioning::Never => "never",
+        Versioning::Partly => "partly",
+        Versioning::Enabled => "enabled",
+        Versioning::Suspended => "suspended",
+    }
+}
+
+pub fn versioning_from(word: &str) -> Result<Versioning, CatalogueError> {
+    match word {
+        "never" => Ok(Versioning::Never),
+        "partly" => Ok(Versioning::Partly),
+        "enabled" => Ok(Versioning::Enabled),
+        "suspended" => Ok(Versioning::Suspended),
+        _ => Err(corrupt("versioning")),
+    }
+}
+
+pub fn kind_word(kind: VersionKind) -> &'static str {
+    match kind {
+        VersionKind::Object => "object",
+        VersionKind::DeleteMarker => "marker",
+    }
+}
+
+pub fn kind_from(word: &str) -> Result<VersionKind, CatalogueError> {
+    match word {
+        "object" => Ok(VersionKind::Object),
+        "marker" => Ok(VersionKind::DeleteMarker),
+        _ => Err(corrupt("kind of version")),
+    }
+}
+
 /// Names of one object, as a residue keeps them.
 #[derive(Serialize, Deserialize)]
 pub struct Names {
@@ -94,15 +130,16 @@ pub struct BucketRecord {
 
 impl From<Bucket> for BucketRecord {
     fn from(bucket: Bucket) -> Self {
-        let Bucket { name, home, constraint, subject, owner, created_at } = bucket;
+        let Bucket { name, home, constraint, subject, owner, created_at, versioning: _ } = bucket;
         BucketRecord { name, home, constraint, subject, owner, created_at }
     }
 }
 
-impl From<BucketRecord> for Bucket {
-    fn from(record: BucketRecord) -> Self {
-        let BucketRecord { name, home, constraint, subject, owner, created_at } = record;
-        Bucket { name, home, constraint, subject, owner, created_at }
+impl BucketRecord {
+    /// With what stands beside the sealed record, because it changes.
+    pub fn into_bucket(self, versioning: Versioning) -> Bucket {
+        let BucketRecord { name, home, constraint, subject, owner, created_at } = self;
+        Bucket { name, home, constraint, subject, owner, created_at, versioning }
     }
 }
 
@@ -156,6 +193,8 @@ enum Kind {
     Copy,
     CompleteUpload,
     Delete,
+    DeleteVersion,
+    Relabel,
 }
 
 impl From<IntentKind> for Kind {
@@ -165,6 +204,8 @@ impl From<IntentKind> for Kind {
             IntentKind::Copy => Kind::Copy,
             IntentKind::CompleteUpload => Kind::CompleteUpload,
             IntentKind::Delete => Kind::Delete,
+            IntentKind::DeleteVersion => Kind::DeleteVersion,
+            IntentKind::Relabel => Kind::Relabel,
         }
     }
 }
@@ -176,12 +217,17 @@ impl From<Kind> for IntentKind {
             Kind::Copy => IntentKind::Copy,
             Kind::CompleteUpload => IntentKind::CompleteUpload,
             Kind::Delete => IntentKind::Delete,
+            Kind::DeleteVersion => IntentKind::DeleteVersion,
+            Kind::Relabel => IntentKind::Relabel,
         }
     }
 }
 
 #[derive(Serialize, Deserialize)]
 struct PlacementRecord {
+    /// Of a version that there is already.
+    #[serde(default)]
+    order: u64,
     location: LocationId,
     classes: String,
     subjects: String,
@@ -199,6 +245,7 @@ struct PlacementRecord {
 impl From<&Placement> for PlacementRecord {
     fn from(placement: &Placement) -> Self {
         PlacementRecord {
+            order: placement.order,
             location: placement.location.clone(),
             classes: join(placement.classes.iter()),
             subjects: join(placement.subjects.iter()),
@@ -226,6 +273,7 @@ impl PlacementRecord {
             evidence: self.evidence,
             etag: self.etag,
             version: self.version,
+            order: self.order,
             size: self.size,
             policy: self.policy,
             rules: self.rules,
@@ -325,18 +373,24 @@ struct FactsRecord {
     etag: Option<String>,
     principal: Option<String>,
     address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    author: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    approver: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
 }
 
 impl From<SealedFacts> for FactsRecord {
     fn from(facts: SealedFacts) -> Self {
-        let SealedFacts { bucket, key, version, etag, principal, address } = facts;
-        FactsRecord { bucket, key, version, etag, principal, address }
+        let SealedFacts { bucket, key, version, etag, principal, address, author, approver, reason } = facts;
+        FactsRecord { bucket, key, version, etag, principal, address, author, approver, reason }
     }
 }
 
 impl From<FactsRecord> for SealedFacts {
     fn from(record: FactsRecord) -> Self {
-        let FactsRecord { bucket, key, version, etag, principal, address } = record;
-        SealedFacts { bucket, key, version, etag, principal, address }
+        let FactsRecord { bucket, key, version, etag, principal, address, author, approver, reason } = record;
+        SealedFacts { bucket, key, version, etag, principal, address, author, approver, reason }
     }
 }

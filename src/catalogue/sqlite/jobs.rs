@@ -1,7 +1,7 @@
 //! What each change does inside its transaction. All of it runs on the writer thread, one job at a time, so that a job sees
 //! everything that was queued before it.
 //!
-//! How an entry gets into its log is in [`super::append`].
+//! How an entry gets into its log is in [`super::append`], and what differs where versions are kept in [`super::versions`].
 //!
 //! Rules that hold here and nowhere else:
 //! - the last commit wins: a write replaces the placement whatever it was when the write began;
@@ -20,7 +20,7 @@ use super::codec::{self, IntentRecord, Names, fixed, integer, join, limited, to_
 use super::{reader, unavailable};
 use crate::catalogue::{
     Bucket, BucketHandle, CatalogueError, Claim, Intent, ObjectHandle, ObjectId, Placement, Receipt,
-    Recorded, Residue, Stray, Verdict, WriteRecord,
+    Recorded, Residue, Stray, Verdict, VersionKind, WriteRecord,
 };
 pub use crate::clock::now_ms as now;
 use crate::config;
@@ -37,7 +37,7 @@ pub struct State {
     seals: HashMap<Country, Arc<SealKey>>,
     pub(super) logs: HashMap<Country, Log>,
     buckets: Arc<KnownBuckets>,
-    bucket_deleted: bool,
+    pub(super) buckets_changed: bool,
 }
 
 impl State {
@@ -48,12 +48,12 @@ impl State {
         buckets: Arc<KnownBuckets>,
     ) -> Self {
         let (seals, logs) = (HashMap::new(), HashMap::new());
-        State { keys, node, countries, seals, logs, buckets, bucket_deleted: false }
+        State { keys, node, countries, seals, logs, buckets, buckets_changed: false }
     }
 
     /// To be called between a commit and its answers.
     pub fn committed(&mut self) {
-        if std::mem::take(&mut self.bucket_deleted) {
+        if std::mem::take(&mut self.buckets_changed) {
             self.buckets.forget();
         }
     }
@@ -88,8 +88,8 @@ impl Tx<'_> {
         let claimed: Option<i64> = self
             .db
             .prepare_cached(
-                "SELECT 1 FROM residues WHERE handle = ?1 AND location = ?2 AND version IS NULL
-                 AND claimed_until > ?3 LIMIT 1",
+                "SELECT 1 FROM residues WHERE handle = ?1 AND location = ?2
+                 AND (version IS NULL OR version = 'null') AND claimed_until > ?3 LIMIT 1",
             )
             .and_then(|mut q| {
                 q.query_row(params![intent.handle.0, location, now_row()], |row| row.get(0)).optional()
@@ -98,8 +98,8 @@ impl Tx<'_> {
         if claimed.is_some() {
             return Err(CatalogueError::RemovalUnderWay);
         }
-        if let Some(previous) = self.previous(intent.handle)? {
-            intent.placement.object = previous.object;
+        if let Some(object) = self.object(intent.handle)? {
+            intent.placement.object = object;
         }
         let jurisdiction = intent.draft.jurisdiction;
         let record = to_json("intent", &IntentRecord::from(&intent))?;
@@ -128,7 +128,7 @@ impl Tx<'_> {
             return Ok(());
         };
         // Its removal belongs to the history of the object that there is.
-        let object = self.previous(handle)?.map_or(object, |current| current.object);
+        let object = self.object(handle)?.unwrap_or(object);
         let left = Previous { object, jurisdiction, location, etag: String::new(), version: None };
         self.list_residue(handle, bucket, key, left, None).map(drop)
     }
@@ -141,10 +141,16 @@ impl Tx<'_> {
         if intended.handle != handle || intended.location != placement.location {
             return Err(CatalogueError::OtherIntent(intent));
         }
+        let bucket_handle = self.state.keys.bucket_handle(&bucket);
+        if self.versioning(bucket_handle)?.keeps() {
+            let write = WriteRecord { intent, handle, bucket, key, placement, draft };
+            return self.add_version(VersionKind::Object, write, intended.object);
+        }
         let previous = self.previous(handle)?;
         placement.object = previous.as_ref().map_or(intended.object, |previous| previous.object);
         draft.object = Some(placement.object);
         self.end_overwritten_residues(handle, &placement.location, placement.version.as_deref())?;
+        placement.order = 1;
         let displaced = previous.filter(|previous| previous.location != placement.location);
         let displaced = match displaced {
             Some(previous) => {
@@ -155,8 +161,7 @@ impl Tx<'_> {
             }
             None => None,
         };
-        let bucket = self.state.keys.bucket_handle(&bucket);
-        self.upsert(handle, bucket, draft.jurisdiction, &placement)?;
+        self.upsert(handle, bucket_handle, draft.jurisdiction, &placement)?;
         let receipt = self.append(&draft)?;
         Ok(Recorded { receipt, placement, displaced })
     }
@@ -168,13 +173,17 @@ impl Tx<'_> {
         let Stray { intent, bucket, key, etag, version } = stray;
         let Ended { handle, object, location, jurisdiction } =
             self.end_intent(intent)?.ok_or(CatalogueError::Settled(intent))?;
-        let current = self.previous(handle)?;
-        if current.as_ref().is_some_and(|current| current.location == location) {
-            return Err(CatalogueError::OtherIntent(intent));
+        let object = self.object(handle)?.unwrap_or(object);
+        if self.versioning(self.state.keys.bucket_handle(&bucket))?.keeps() {
+            // Beside the versions that there are, and over none of them.
+            self.end_overwritten_version(handle, &location, version.as_deref())?;
+        } else {
+            if self.previous(handle)?.is_some_and(|current| current.location == location) {
+                return Err(CatalogueError::OtherIntent(intent));
+            }
+            // What lay there before is what the write replaced.
+            self.end_overwritten_residues(handle, &location, version.as_deref())?;
         }
-        // What lay there before is what the write replaced.
-        self.end_overwritten_residues(handle, &location, version.as_deref())?;
-        let object = current.map_or(object, |current| current.object);
         let left = Previous { object, jurisdiction, location, etag, version };
         self.list_residue(handle, &bucket, &key, left, None)
     }
@@ -198,6 +207,25 @@ impl Tx<'_> {
         self.append(&draft)
     }
 
+    pub fn record_vanished(
+        &mut self,
+        handle: ObjectHandle,
+        placement: &Placement,
+        mut draft: EntryDraft,
+    ) -> Result<Option<Receipt>> {
+        draft.object = Some(placement.object);
+        let gone = self
+            .db
+            .prepare_cached(
+                "DELETE FROM placements WHERE handle = ?1 AND object = ?2 AND location = ?3 AND etag = ?4",
+            )
+            .and_then(|mut q| {
+                q.execute(params![handle.0, placement.object.0, placement.location.as_str(), placement.etag])
+            })
+            .map_err(unavailable)?;
+        if gone == 0 { Ok(None) } else { self.append(&draft).map(Some) }
+    }
+
     pub fn record_event(&mut self, draft: &EntryDraft) -> Result<Receipt> {
         self.append(draft)
     }
@@ -210,7 +238,7 @@ impl Tx<'_> {
             .and_then(|mut q| q.query_row(params![id], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))).optional())
             .map_err(unavailable)?;
         let Some((handle, location, version)) = row else { return Ok(Claim::Gone) };
-        if version.is_none() {
+        if version.is_none_or(|version| version == "null") {
             let writing: Option<i64> = self
                 .db
                 .prepare_cached("SELECT 1 FROM intents WHERE handle = ?1 AND location = ?2 LIMIT 1")
@@ -266,7 +294,8 @@ impl Tx<'_> {
     }
 
     pub fn delete_bucket(&mut self, handle: BucketHandle) -> Result<()> {
-        self.state.bucket_deleted = true;
+        self.state.buckets_changed = true;
+        self.forget_settings(handle)?;
         self.db
             .prepare_cached("DELETE FROM buckets WHERE handle = ?1")
             .and_then(|mut q| q.execute(params![handle.0]))
@@ -313,24 +342,24 @@ pub enum Created {
 }
 
 /// What an intent was opened for.
-struct Ended {
-    handle: ObjectHandle,
-    object: ObjectId,
-    location: LocationId,
+pub(super) struct Ended {
+    pub handle: ObjectHandle,
+    pub object: ObjectId,
+    pub location: LocationId,
     jurisdiction: Country,
 }
 
 /// What a placement row says that the next change of the object needs.
-struct Previous {
-    object: ObjectId,
-    jurisdiction: Country,
-    location: LocationId,
-    etag: String,
-    version: Option<String>,
+pub(super) struct Previous {
+    pub object: ObjectId,
+    pub jurisdiction: Country,
+    pub location: LocationId,
+    pub etag: String,
+    pub version: Option<String>,
 }
 
 impl Tx<'_> {
-    fn previous(&self, handle: ObjectHandle) -> Result<Option<Previous>> {
+    pub(super) fn previous(&self, handle: ObjectHandle) -> Result<Option<Previous>> {
         type Columns = (Vec<u8>, String, String, String, Option<String>);
         let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?));
         let row: Option<Columns> = self
@@ -351,7 +380,7 @@ impl Tx<'_> {
     }
 
     /// `None` when it is not open.
-    fn end_intent(&self, id: u64) -> Result<Option<Ended>> {
+    pub(super) fn end_intent(&self, id: u64) -> Result<Option<Ended>> {
         let columns = |r: &Row<'_>| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?));
         let row: Option<(Vec<u8>, Vec<u8>, String, String)> = self
             .db
@@ -384,7 +413,7 @@ impl Tx<'_> {
             .map_err(unavailable)
     }
 
-    fn list_residue(
+    pub(super) fn list_residue(
         &mut self,
         handle: ObjectHandle,
         bucket: &str,
@@ -429,7 +458,7 @@ impl Tx<'_> {
         })
     }
 
-    fn upsert(
+    pub(super) fn upsert(
         &self,
         handle: ObjectHandle,
         bucket: BucketHandle,
@@ -439,13 +468,14 @@ impl Tx<'_> {
         self.db
             .prepare_cached(
                 "INSERT INTO placements(handle, bucket, object, jurisdiction, location, classes, subjects, coverage,
-                     evidence, etag, version, size, policy, rules, obligations, placed_at)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+                     evidence, etag, version, size, policy, rules, obligations, placed_at, ord)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
                  ON CONFLICT(handle) DO UPDATE SET object = excluded.object, jurisdiction = excluded.jurisdiction,
                      location = excluded.location, classes = excluded.classes, subjects = excluded.subjects,
                      coverage = excluded.coverage, evidence = excluded.evidence, etag = excluded.etag,
                      version = excluded.version, size = excluded.size, policy = excluded.policy,
-                     rules = excluded.rules, obligations = excluded.obligations, placed_at = excluded.placed_at",
+                     rules = excluded.rules, obligations = excluded.obligations, placed_at = excluded.placed_at,
+                     ord = excluded.ord",
             )
             .map_err(unavailable)?
             .execute(params![
@@ -465,6 +495,7 @@ impl Tx<'_> {
                 to_json("rules", &placement.rules)?,
                 to_json("obligations", &placement.obligations)?,
                 integer("placed_at", placement.placed_at)?,
+                integer("order", placement.order)?,
             ])
             .map(drop)
             .map_err(unavailable)
@@ -495,12 +526,12 @@ impl Tx<'_> {
     }
 }
 
-fn check_names(bucket: &str, key: &str) -> Result<()> {
+pub(super) fn check_names(bucket: &str, key: &str) -> Result<()> {
     limited("bucket name", bucket.len(), MAX_NAME)?;
     limited("object key", key.len(), ObjectKey::MAX_BYTES)
 }
 
-fn check_placement(placement: &Placement) -> Result<()> {
+pub(super) fn check_placement(placement: &Placement) -> Result<()> {
     limited("ETag", placement.etag.len(), MAX_ID)?;
     limited("version id", placement.version.as_ref().map_or(0, String::len), MAX_ID)?;
     limited("policy hash", placement.policy.len(), MAX_ID)

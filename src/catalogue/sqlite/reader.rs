@@ -60,7 +60,7 @@ pub fn placement(db: &Connection, handle: ObjectHandle) -> Result<Option<Placeme
     let mut query = db
         .prepare_cached(
             "SELECT object, location, classes, subjects, coverage, evidence, etag, version, size, policy, rules,
-                 obligations, placed_at FROM placements WHERE handle = ?1",
+                 obligations, placed_at, ord FROM placements WHERE handle = ?1",
         )
         .map_err(unavailable)?;
     let mut rows = query.query(params![handle.0]).map_err(unavailable)?;
@@ -68,7 +68,8 @@ pub fn placement(db: &Connection, handle: ObjectHandle) -> Result<Option<Placeme
     row.map(placement_row).transpose()
 }
 
-fn placement_row(row: &Row<'_>) -> Result<Placement> {
+/// A row of `placements` or `versions`, its columns in the order that [`placement`] asks for.
+pub fn placement_row(row: &Row<'_>) -> Result<Placement> {
     Ok(Placement {
         object: ObjectId(fixed("object id", blob(row, 0)?)?),
         location: parse("location", text(row, 1)?)?,
@@ -83,6 +84,7 @@ fn placement_row(row: &Row<'_>) -> Result<Placement> {
         rules: from_json("rules", text(row, 10)?.as_bytes())?,
         obligations: from_json("obligations", text(row, 11)?.as_bytes())?,
         placed_at: unsigned("placed_at", number(row, 12)?)?,
+        order: unsigned("order", number(row, 13)?)?,
     })
 }
 
@@ -210,7 +212,7 @@ fn residue_row(row: &Row<'_>, keys: &Keys) -> Result<ListedResidue> {
 
 pub fn bucket(db: &Connection, keys: &Keys, handle: BucketHandle) -> Result<Option<Bucket>> {
     let mut query = db
-        .prepare_cached("SELECT handle, jurisdiction, sealed FROM buckets WHERE handle = ?1")
+        .prepare_cached("SELECT handle, jurisdiction, sealed, versioning FROM buckets WHERE handle = ?1")
         .map_err(unavailable)?;
     let mut rows = query.query(params![handle.0]).map_err(unavailable)?;
     rows.next().map_err(unavailable)?.map(|row| bucket_row(row, keys)).transpose()
@@ -218,8 +220,9 @@ pub fn bucket(db: &Connection, keys: &Keys, handle: BucketHandle) -> Result<Opti
 
 /// All of them, by name.
 pub fn buckets(db: &Connection, keys: &Keys) -> Result<Vec<Bucket>> {
-    let mut query =
-        db.prepare_cached("SELECT handle, jurisdiction, sealed FROM buckets").map_err(unavailable)?;
+    let mut query = db
+        .prepare_cached("SELECT handle, jurisdiction, sealed, versioning FROM buckets")
+        .map_err(unavailable)?;
     let mut rows = query.query([]).map_err(unavailable)?;
     let mut buckets = Vec::new();
     while let Some(row) = rows.next().map_err(unavailable)? {
@@ -232,12 +235,35 @@ pub fn buckets(db: &Connection, keys: &Keys) -> Result<Vec<Bucket>> {
 fn bucket_row(row: &Row<'_>, keys: &Keys) -> Result<Bucket> {
     let seal = seal_key(keys, parse("jurisdiction", text(row, 1)?)?)?;
     let plain = seal.open(&[b"bucket", blob(row, 0)?], blob(row, 2)?).map_err(unreadable)?;
-    from_json::<BucketRecord>("bucket", &plain).map(Into::into)
+    let versioning = codec::versioning_from(text(row, 3)?)?;
+    from_json::<BucketRecord>("bucket", &plain).map(|record| record.into_bucket(versioning))
+}
+
+pub fn placed_in(
+    db: &Connection,
+    bucket: BucketHandle,
+    limit: usize,
+) -> Result<Vec<(ObjectHandle, Placement)>> {
+    let mut query = db
+        .prepare_cached(
+            "SELECT object, location, classes, subjects, coverage, evidence, etag, version, size, policy, rules,
+                 obligations, placed_at, ord, handle FROM placements WHERE bucket = ?1 LIMIT ?2",
+        )
+        .map_err(unavailable)?;
+    let mut rows = query.query(params![bucket.0, row_limit(limit)]).map_err(unavailable)?;
+    let mut placed = Vec::new();
+    while let Some(row) = rows.next().map_err(unavailable)? {
+        placed.push((ObjectHandle(fixed("handle", blob(row, 14)?)?), placement_row(row)?));
+    }
+    Ok(placed)
 }
 
 pub fn count_in_bucket(db: &Connection, handle: BucketHandle, limit: usize) -> Result<usize> {
     let count: i64 = db
-        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM placements WHERE bucket = ?1 LIMIT ?2)")
+        .prepare_cached(
+            "SELECT count(*) FROM (SELECT 1 FROM placements WHERE bucket = ?1
+                 UNION ALL SELECT 1 FROM versions WHERE bucket = ?1 LIMIT ?2)",
+        )
         .and_then(|mut q| q.query_row(params![handle.0, row_limit(limit)], |row| row.get(0)))
         .map_err(unavailable)?;
     usize::try_from(count).map_err(|_| codec::corrupt("count"))
@@ -395,16 +421,16 @@ fn row_limit(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-fn seal_key(keys: &Keys, jurisdiction: Country) -> Result<std::sync::Arc<SealKey>> {
+pub fn seal_key(keys: &Keys, jurisdiction: Country) -> Result<std::sync::Arc<SealKey>> {
     let seal = keys.seal_key(jurisdiction, OnMissing::Refuse);
     seal.map_err(|error| CatalogueError::Unavailable(error.to_string()))
 }
 
-fn unreadable(error: KeyError) -> CatalogueError {
+pub fn unreadable(error: KeyError) -> CatalogueError {
     CatalogueError::Corrupt(error.to_string())
 }
 
-fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a str> {
+pub fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a str> {
     let value = row.get_ref(column).map_err(unavailable)?;
     value.as_str().map_err(|_| codec::corrupt("text column"))
 }
@@ -414,6 +440,6 @@ fn blob<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8]> {
     value.as_blob().map_err(|_| codec::corrupt("binary column"))
 }
 
-fn number(row: &Row<'_>, column: usize) -> Result<i64> {
+pub fn number(row: &Row<'_>, column: usize) -> Result<i64> {
     row.get(column).map_err(unavailable)
 }

@@ -10,11 +10,11 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 
-use super::OpenError;
+use super::{OpenError, settings};
 use crate::log::keys::Fingerprint;
 
 /// Changes with every change of the tables.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 /// `DOMC`: tells `file(1)` and us that a database is ours.
 const APPLICATION_ID: i64 = 0x444f_4d43;
 /// How long a statement waits for another process that holds the database.
@@ -82,6 +82,23 @@ CREATE VIEW log_entries AS
     FROM entries JOIN logs ON logs.id = entries.id >> 40;
 ";
 
+/// Format 2: versions of objects. `placements` has the version that everybody reads; older ones and delete markers are in
+/// `versions`, and so is the newest one where it is a delete marker. `ord` counts the versions of a key.
+const VERSIONS: &str = "
+ALTER TABLE buckets ADD COLUMN versioning TEXT NOT NULL DEFAULT 'never';
+ALTER TABLE placements ADD COLUMN ord INTEGER NOT NULL DEFAULT 1;
+CREATE TABLE versions(
+    id INTEGER PRIMARY KEY, handle BLOB NOT NULL, bucket BLOB NOT NULL, object BLOB NOT NULL,
+    jurisdiction TEXT NOT NULL, location TEXT NOT NULL, classes TEXT NOT NULL, subjects TEXT NOT NULL,
+    coverage TEXT NOT NULL, evidence TEXT NOT NULL, etag TEXT NOT NULL, version TEXT, size INTEGER NOT NULL,
+    policy TEXT NOT NULL, rules TEXT NOT NULL, obligations TEXT NOT NULL, placed_at INTEGER NOT NULL,
+    ord INTEGER NOT NULL, kind TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX versions_by_order ON versions(handle, ord);
+CREATE INDEX versions_by_id ON versions(handle, location, version);
+CREATE INDEX versions_by_bucket ON versions(bucket);
+";
+
 /// The one connection that writes. Creates or checks the tables.
 pub fn open_for_writing(path: &Path, name_key: &Fingerprint) -> Result<Connection, OpenError> {
     let mut db = Connection::open_with_flags(
@@ -102,10 +119,13 @@ pub fn open_for_writing(path: &Path, name_key: &Fingerprint) -> Result<Connectio
     db.pragma_update(None, "wal_autocheckpoint", 4096)?;
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    if check_version(&tx)? == 0 {
-        create(&tx, name_key)?;
+    match check_version(&tx)? {
+        0 => create(&tx, name_key)?,
+        1 => upgrade(&tx)?,
+        _ => {}
     }
     check_name_key(&tx, name_key)?;
+    tx.execute_batch(settings::TABLE)?;
     // A crash can leave commits that were written but not flushed. They are visible now, so make them durable now: a
     // checkpoint of the placement log must never cover what a power cut can still take away. Any commit does
     // that, for it flushes the whole write-ahead log.
@@ -122,8 +142,10 @@ pub fn open_for_reading(path: &Path, name_key: &Fingerprint) -> Result<Connectio
     db.set_prepared_statement_cache_capacity(64);
     plan_once(&db)?;
     db.pragma_update(None, "cache_size", -16_384)?;
-    if check_version(&db)? == 0 {
-        return Err(OpenError::NoCatalogue { path: path.to_owned() });
+    match check_version(&db)? {
+        0 => return Err(OpenError::NoCatalogue { path: path.to_owned() }),
+        VERSION => {}
+        found => return Err(OpenError::Older { found, known: VERSION }),
     }
     check_name_key(&db, name_key)?;
     Ok(db)
@@ -148,15 +170,23 @@ fn check_version(db: &Connection) -> Result<i64, OpenError> {
                 db.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0))?;
             if tables == 0 { Ok(0) } else { Err(OpenError::NotOurs) }
         }
-        VERSION if application == APPLICATION_ID => Ok(VERSION),
+        1..=VERSION if application == APPLICATION_ID => Ok(version),
         _ => Err(OpenError::NotOurs),
     }
 }
 
 fn create(tx: &Transaction<'_>, name_key: &Fingerprint) -> Result<(), OpenError> {
     tx.execute_batch(TABLES)?;
+    tx.execute_batch(VERSIONS)?;
     tx.execute("INSERT INTO meta VALUES ('name-key', ?1)", params![name_key])?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
+    tx.pragma_update(None, "user_version", VERSION)?;
+    Ok(())
+}
+
+/// From format 1. In the transaction that opens the database, so that a crash leaves the old format or the new one.
+fn upgrade(tx: &Transaction<'_>) -> Result<(), OpenError> {
+    tx.execute_batch(VERSIONS)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     Ok(())
 }
@@ -173,6 +203,33 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
+
+    #[test]
+    fn a_database_of_the_first_format_is_brought_to_this_one_with_what_is_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        {
+            let mut old = Connection::open(&path).unwrap();
+            let tx = old.transaction().unwrap();
+            tx.execute_batch(TABLES).unwrap();
+            tx.execute("INSERT INTO meta VALUES ('name-key', ?1)", params![[7u8; 16]]).unwrap();
+            tx.execute("INSERT INTO buckets VALUES (x'00', 'DE', x'01')", []).unwrap();
+            tx.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+            tx.pragma_update(None, "user_version", 1).unwrap();
+            tx.commit().unwrap();
+        }
+        let only_reading = open_for_reading(&path, &[7; 16]);
+        assert!(matches!(only_reading, Err(OpenError::Older { found: 1, known: VERSION })));
+        for _ in 0..2 {
+            let db = open_for_writing(&path, &[7; 16]).unwrap();
+            let versioning =
+                db.query_row("SELECT versioning FROM buckets", [], |row| row.get::<_, String>(0));
+            assert_eq!(versioning.unwrap(), "never");
+            let versions = db.query_row("SELECT count(*) FROM versions", [], |row| row.get::<_, i64>(0));
+            assert_eq!(versions.unwrap(), 0);
+        }
+        open_for_reading(&path, &[7; 16]).unwrap();
+    }
 
     #[test]
     fn statements_are_compiled_once() {

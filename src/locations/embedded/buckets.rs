@@ -50,6 +50,18 @@ pub async fn head(store: &Inner, call: Call) -> Answer {
     Ok(Response::new(Body::empty()))
 }
 
+/// What this store does not carry out, no bucket has.
+pub async fn no_setting(store: &Inner, call: Call, code: Code) -> Answer {
+    head(store, call).await?;
+    Err(S3Error::new(code, "The bucket has no such setting; the embedded store does not carry it out.")
+        .into())
+}
+
+pub async fn delete_no_setting(store: &Inner, call: Call) -> Answer {
+    head(store, call).await?;
+    Ok(super::objects::no_content())
+}
+
 pub async fn delete(store: &Inner, call: Call) -> Answer {
     let work = move |connection: &Connection| {
         Ok(Change { answer: (), retired: rows::delete_bucket(connection, &call.bucket)? })
@@ -233,7 +245,7 @@ fn objects(
 }
 
 /// Runs several queries on one state of the index.
-fn snapshot<T>(connection: &Connection, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+pub fn snapshot<T>(connection: &Connection, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     let transaction = connection.unchecked_transaction()?;
     let found = work();
     transaction.finish()?;
@@ -304,7 +316,7 @@ fn encoding_type(writer: &mut Writer, encoding: Encoding) {
     }
 }
 
-fn encoding(call: &Call) -> Result<Encoding, S3Error> {
+pub fn encoding(call: &Call) -> Result<Encoding, S3Error> {
     match call.query.text("encoding-type") {
         "" => Ok(Encoding::Plain),
         "url" => Ok(Encoding::Url),

@@ -18,14 +18,22 @@ use crate::s3::xml::CompletedPart;
 /// All parts but the last have at least 5 MiB (S3 user guide, "Multipart upload limits").
 const MIN_PART_BYTES: u64 = 5 << 20;
 
-/// Makes the object out of its parts, inside a transaction. The object's ETag and checksum.
+/// An object that was put together.
+pub struct Assembled {
+    pub etag: String,
+    pub checksum: Option<ObjectChecksum>,
+    /// What clients call the version.
+    pub name: Option<String>,
+}
+
+/// Makes the object out of its parts, inside a transaction.
 pub fn assemble(
     connection: &Connection,
     place: &Place,
     condition: &WriteCondition,
     wanted: Vec<CompletedPart>,
     claims: &Claims,
-) -> Result<Change<(String, Option<ObjectChecksum>)>, Failure> {
+) -> Result<Change<Assembled>, Failure> {
     let upload = place.find(connection)?;
     let uploaded = Part::behind(connection, &place.upload, 0, MAX_PARTS)?;
     let parts = choose(uploaded, &wanted)?;
@@ -60,8 +68,9 @@ pub fn assemble(
         checksum: checksum.clone(),
         segments: parts.iter().map(|part| (part.blob, part.size)).collect(),
     };
-    retired.extend(rows::put_object(connection, upload.bucket, &place.key, &object)?);
-    Ok(Change { answer: (etag, checksum), retired })
+    let written = rows::put_object(connection, upload.bucket, &place.key, &object)?;
+    retired.extend(written.retired);
+    Ok(Change { answer: Assembled { etag, checksum, name: written.name }, retired })
 }
 
 /// Whether it is this part that the client means.

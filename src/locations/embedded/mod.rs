@@ -2,7 +2,7 @@
 //!
 //! For one machine: tests, single-node setups, a branch office. What it promises is what a local disk can: an
 //! acknowledged write survives `kill -9` and power loss, readers see an object whole or not at all, and a folder
-//! belongs to one process. It does not replicate, keeps one version of each object, and checks no signatures:
+//! belongs to one process. It does not replicate, and checks no signatures:
 //! only the gateway above can reach it. A broken disk loses data.
 //!
 //! The folder: `format` (its version), `lock`, `index.db` (SQLite: what exists), `blobs/xx/` (one immutable file for
@@ -19,10 +19,12 @@ mod blobs;
 mod buckets;
 mod complete;
 mod conditions;
+mod describe;
 mod digest;
 mod download;
 mod error;
 mod index;
+mod list_versions;
 mod objects;
 mod range;
 mod receive;
@@ -30,6 +32,7 @@ mod request;
 mod rows;
 mod time;
 mod uploads;
+mod versioning;
 mod walk;
 
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -59,7 +62,9 @@ use crate::names::LocationId;
 use crate::random;
 use crate::s3::error::{Code, S3Error, Shape};
 
-const FORMAT: &str = "domicile-embedded-store 1";
+const FORMAT: &str = "domicile-embedded-store 2";
+/// Is upgraded when it is opened; a version that knows no other refuses the folder from then on.
+const FORMER_FORMAT: &str = "domicile-embedded-store 1";
 
 /// An embedded store. The folder stays locked until it, its services and all downloads from it are gone.
 #[derive(Clone)]
@@ -175,15 +180,23 @@ impl Inner {
         match std::mem::replace(&mut call.operation, Operation::HeadBucket) {
             Operation::CreateBucket => buckets::create(self, call, body).await,
             Operation::HeadBucket => buckets::head(self, call).await,
+            Operation::NoSetting(code) => buckets::no_setting(self, call, code).await,
+            Operation::DeleteNoSetting => buckets::delete_no_setting(self, call).await,
             Operation::DeleteBucket => buckets::delete(self, call).await,
             Operation::ListObjects => buckets::list(self, call).await,
             Operation::ListObjectsV2 => buckets::list_v2(self, call).await,
             Operation::ListMultipartUploads => buckets::list_uploads(self, call).await,
+            Operation::ListObjectVersions => list_versions::list(self, call).await,
+            Operation::GetBucketVersioning => versioning::get(self, call).await,
+            Operation::PutBucketVersioning => versioning::put(self, call, body).await,
             Operation::PutObject(key) => objects::put(self, call, key, body).await,
             Operation::CopyObject(key) => objects::copy(self, call, key).await,
             Operation::GetObject(key) => objects::get(self, call, key).await,
             Operation::HeadObject(key) => objects::head(self, call, key).await,
             Operation::DeleteObject(key) => objects::delete(self, call, key).await,
+            Operation::GetObjectAcl(key) => describe::acl(self, call, key).await,
+            Operation::PutObjectAcl(key) => describe::put_acl(self, call, key).await,
+            Operation::GetObjectAttributes(key) => describe::attributes(self, call, key).await,
             Operation::GetObjectTagging(key) => objects::get_tagging(self, call, key).await,
             Operation::PutObjectTagging(key) => objects::put_tagging(self, call, key, body).await,
             Operation::DeleteObjectTagging(key) => objects::delete_tagging(self, call, key).await,
@@ -256,6 +269,9 @@ fn check_format(root: &Path) -> Result<(), EmbeddedError> {
     let path = root.join("format");
     match fs::read_to_string(&path) {
         Ok(found) if found.trim() == FORMAT => Ok(()),
+        Ok(found) if found.trim() == FORMER_FORMAT => {
+            write_format(root, &path).map_err(EmbeddedError::io("write the store's format"))
+        }
         Ok(found) => {
             let found = found.trim().chars().take(80).collect();
             Err(EmbeddedError::Format { found, known: FORMAT })

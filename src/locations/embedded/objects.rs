@@ -15,6 +15,7 @@ use super::range::{self, Stretch};
 use super::receive::receive;
 use super::request::Call;
 use super::rows::{self, NewObject, Object, Segment};
+use super::versioning::{self, Deletion, Wanted};
 use super::{Inner, download, time};
 use crate::body::{Body, CollectError};
 use crate::names::{BucketName, ObjectKey};
@@ -36,7 +37,9 @@ pub async fn get(store: &Inner, call: Call, key: ObjectKey) -> Answer {
     store
         .blocking(move |readers, blobs| {
             let claimed = readers.with(|connection| {
-                claim(connection, blobs, &call.bucket, &key, |object| wanted(&call, object))
+                claim(connection, blobs, &call.bucket, &key, call.version, |object| {
+                    wanted(connection, &call, object)
+                })
             })?;
             let Claimed { object, hold, segments, stretch } = claimed;
             let (from, to) = stretch.bounds(object.size);
@@ -50,8 +53,8 @@ pub async fn head(store: &Inner, call: Call, key: ObjectKey) -> Answer {
     store
         .read(move |connection| {
             let bucket = rows::bucket(connection, &call.bucket)?;
-            let object = rows::object(connection, bucket, &key)?;
-            let stretch = wanted(&call, &object)?;
+            let object = versioning::object(connection, bucket, &key, call.version)?;
+            let stretch = wanted(connection, &call, &object)?;
             Ok(read_response(&call, &object, stretch, Body::empty())?)
         })
         .await
@@ -73,8 +76,9 @@ pub async fn put(store: &Inner, call: Call, key: ObjectKey, body: Body) -> Answe
         segments: vec![(received.blob.id(), received.size)],
     };
     let etag = object.etag.clone();
-    write_object(store, call.bucket, key, condition, object, vec![received.blob]).await?;
+    let name = write_object(store, call.bucket, key, condition, object, vec![received.blob]).await?;
     let mut response = Response::new(Body::empty());
+    insert_version(response.headers_mut(), name.as_deref());
     insert(response.headers_mut(), header::ETAG, &format!("\"{etag}\""));
     insert_checksum(response.headers_mut(), received.checksum.as_ref());
     Ok(response)
@@ -84,10 +88,10 @@ pub async fn copy(store: &Inner, call: Call, key: ObjectKey) -> Answer {
     let condition = WriteCondition::from_headers(&call.headers)?;
     let request = CopyRequest::parse(&call, &key)?;
     let headers = call.headers;
-    let (object, blobs) =
+    let Prepared { object, blobs, source } =
         store.blocking(move |readers, blobs| request.prepare(readers, blobs, &headers)).await?;
     let (etag, modified, checksum) = (object.etag.clone(), object.modified, object.checksum.clone());
-    write_object(store, call.bucket, key, condition, object, blobs).await?;
+    let name = write_object(store, call.bucket, key, condition, object, blobs).await?;
     let document = xml::document("CopyObjectResult", |writer| {
         writer.value("ETag", format!("\"{etag}\"")).value("LastModified", time::iso_date(modified));
         if let Some(checksum) = checksum {
@@ -96,7 +100,12 @@ pub async fn copy(store: &Inner, call: Call, key: ObjectKey) -> Answer {
                 .value(checksum.algorithm.element(), &checksum.value);
         }
     });
-    Ok(xml::response(document))
+    let mut response = xml::response(document);
+    insert_version(response.headers_mut(), name.as_deref());
+    if let Some(value) = source.and_then(|name| HeaderValue::from_str(&name).ok()) {
+        response.headers_mut().insert("x-amz-copy-source-version-id", value);
+    }
+    Ok(response)
 }
 
 pub async fn delete(store: &Inner, call: Call, key: ObjectKey) -> Answer {
@@ -104,21 +113,28 @@ pub async fn delete(store: &Inner, call: Call, key: ObjectKey) -> Answer {
     let work = move |connection: &Connection| {
         let bucket = rows::bucket(connection, &call.bucket)?;
         if condition != WriteCondition::None {
-            condition.check(rows::find_object(connection, bucket, &key)?.as_ref(), &key)?;
+            let object = match call.version {
+                Wanted::Current => rows::find_object(connection, bucket, &key)?,
+                wanted => Some(versioning::object(connection, bucket, &key, wanted)?),
+            };
+            condition.check(object.as_ref(), &key)?;
         }
-        Ok(Change { answer: (), retired: rows::remove_object(connection, bucket, &key)? })
+        let deletion = versioning::delete(connection, bucket, &key, call.version)?;
+        Ok(Change { answer: (deletion.name, deletion.is_marker), retired: deletion.retired })
     };
-    store.index.write(Vec::new(), work).await?;
+    let (name, is_marker) = store.index.write(Vec::new(), work).await?;
     // Whoever hears of the deletion may rely on the bytes' being gone, but for downloads under way.
     store.blobs.settled().await;
-    Ok(no_content())
+    let mut response = no_content();
+    Deletion::describe(name.as_deref(), is_marker, response.headers_mut());
+    Ok(response)
 }
 
 pub async fn get_tagging(store: &Inner, call: Call, key: ObjectKey) -> Answer {
     store
         .read(move |connection| {
             let bucket = rows::bucket(connection, &call.bucket)?;
-            let object = rows::object(connection, bucket, &key)?;
+            let object = versioning::object(connection, bucket, &key, call.version)?;
             let document = xml::document("Tagging", |writer| {
                 writer.element("TagSet", |writer| {
                     for (key, value) in object.attributes.tags.iter() {
@@ -128,7 +144,9 @@ pub async fn get_tagging(store: &Inner, call: Call, key: ObjectKey) -> Answer {
                     }
                 });
             });
-            Ok(xml::response(document))
+            let mut response = xml::response(document);
+            insert_version(response.headers_mut(), object.name.as_deref());
+            Ok(response)
         })
         .await
 }
@@ -138,21 +156,31 @@ pub async fn put_tagging(store: &Inner, call: Call, key: ObjectKey, body: Body) 
     let document = collect_document(body, MAX_TAGGING_BYTES, &asserted).await?;
     let tags = xml::parse_tagging(&document, Bound(MAX_TAGGING_BYTES))?;
     let tags = Tags::new(tags.into_iter().map(|tag| (tag.key, tag.value)).collect())?;
-    set_tags(store, call.bucket, key, tags).await?;
-    Ok(Response::new(Body::empty()))
+    let mut response = Response::new(Body::empty());
+    let name = set_tags(store, call.bucket, key, call.version, tags).await?;
+    insert_version(response.headers_mut(), name.as_deref());
+    Ok(response)
 }
 
 pub async fn delete_tagging(store: &Inner, call: Call, key: ObjectKey) -> Answer {
-    set_tags(store, call.bucket, key, Tags::default()).await?;
-    Ok(no_content())
+    let name = set_tags(store, call.bucket, key, call.version, Tags::default()).await?;
+    let mut response = no_content();
+    insert_version(response.headers_mut(), name.as_deref());
+    Ok(response)
 }
 
-async fn set_tags(store: &Inner, bucket: BucketName, key: ObjectKey, tags: Tags) -> Result<(), Failure> {
+async fn set_tags(
+    store: &Inner,
+    bucket: BucketName,
+    key: ObjectKey,
+    wanted: Wanted,
+    tags: Tags,
+) -> Result<Option<String>, Failure> {
     let work = move |connection: &Connection| {
         let bucket = rows::bucket(connection, &bucket)?;
-        let object = rows::object(connection, bucket, &key)?;
+        let object = versioning::object(connection, bucket, &key, wanted)?;
         rows::set_tags(connection, object.version, &tags.to_form())?;
-        Ok(Change::new(()))
+        Ok(Change::new(object.name))
     };
     store.index.write(Vec::new(), work).await
 }
@@ -183,13 +211,14 @@ async fn write_object(
     condition: WriteCondition,
     object: NewObject,
     blobs: Vec<NewBlob>,
-) -> Result<(), Failure> {
+) -> Result<Option<String>, Failure> {
     let work = move |connection: &Connection| {
         let bucket = rows::bucket(connection, &bucket)?;
         if condition != WriteCondition::None {
             condition.check(rows::find_object(connection, bucket, &key)?.as_ref(), &key)?;
         }
-        Ok(Change { answer: (), retired: rows::put_object(connection, bucket, &key, &object)? })
+        let written = rows::put_object(connection, bucket, &key, &object)?;
+        Ok(Change { answer: written.name, retired: written.retired })
     };
     store.index.write(blobs, work).await
 }
@@ -208,11 +237,12 @@ fn claim(
     blobs: &BlobHandle,
     bucket: &BucketName,
     key: &ObjectKey,
-    inspect: impl Fn(&Object) -> Result<Stretch, S3Error>,
+    version: Wanted,
+    inspect: impl Fn(&Object) -> Result<Stretch, Failure>,
 ) -> Result<Claimed, Failure> {
     for _ in 0..MAX_LOOKUPS {
         let bucket = rows::bucket(connection, bucket)?;
-        let object = rows::object(connection, bucket, key)?;
+        let object = versioning::object(connection, bucket, key, version)?;
         let stretch = inspect(&object)?;
         let (from, to) = stretch.bounds(object.size);
         let hold = blobs.hold(object.version);
@@ -226,10 +256,22 @@ fn claim(
 }
 
 /// Checks the conditions of a read, and says which bytes it wants.
-fn wanted(call: &Call, object: &Object) -> Result<Stretch, S3Error> {
+fn wanted(connection: &Connection, call: &Call, object: &Object) -> Result<Stretch, Failure> {
     conditions::check_read(&call.headers, object)?;
+    if call.query.value("partNumber").is_some() {
+        let number = call.query.part_number()?;
+        if call.headers.contains_key(header::RANGE) {
+            let message = "Cannot specify both Range header and partNumber query parameter";
+            return Err(S3Error::new(Code::InvalidRequest, message).into());
+        }
+        let part = rows::parts(connection, object.version)?.get(usize::from(number) - 1).copied();
+        let (from, size) = part.ok_or_else(|| {
+            S3Error::new(Code::InvalidPartNumber, "The requested partnumber is not satisfiable")
+        })?;
+        return Ok(if size == 0 { Stretch::Whole } else { Stretch::Part(from, from + size) });
+    }
     if conditions::range_applies(&call.headers, object) {
-        range::parse(call.header("range"), object.size)
+        Ok(range::parse(call.header("range"), object.size)?)
     } else {
         Ok(Stretch::Whole)
     }
@@ -260,6 +302,10 @@ fn describe(headers: &mut HeaderMap, call: &Call, object: &Object, range: Stretc
     insert(headers, header::ETAG, &format!("\"{}\"", object.etag));
     insert(headers, header::LAST_MODIFIED, &time::http_date(object.modified));
     headers.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    insert_version(headers, object.name.as_deref());
+    if let Some(count) = object.parts_count().filter(|_| call.query.value("partNumber").is_some()) {
+        insert(headers, HeaderName::from_static("x-amz-mp-parts-count"), count);
+    }
     let tags = object.attributes.tags.len();
     if tags > 0 {
         headers.insert("x-amz-tagging-count", HeaderValue::from(tags));
@@ -293,6 +339,13 @@ pub fn insert_checksum(headers: &mut HeaderMap, checksum: Option<&ObjectChecksum
     if let Ok(value) = HeaderValue::from_str(&checksum.value) {
         headers.insert(checksum.algorithm.header(), value);
         headers.insert("x-amz-checksum-type", HeaderValue::from_static(checksum.kind.name()));
+    }
+}
+
+/// What clients call the version that an answer is about.
+pub fn insert_version(headers: &mut HeaderMap, name: Option<&str>) {
+    if let Some(name) = name {
+        insert(headers, versioning::VERSION_ID, name);
     }
 }
 
@@ -342,9 +395,18 @@ impl Directive {
     }
 }
 
+/// A copy, ready to be written.
+struct Prepared {
+    object: NewObject,
+    blobs: Vec<NewBlob>,
+    /// What clients call the version that was copied.
+    source: Option<String>,
+}
+
 struct CopyRequest {
     bucket: BucketName,
     key: ObjectKey,
+    version: Wanted,
     metadata: Directive,
     tagging: Directive,
     attributes: Attributes,
@@ -355,13 +417,11 @@ impl CopyRequest {
     fn parse(call: &Call, target: &ObjectKey) -> Result<CopyRequest, S3Error> {
         let source = call.headers.get("x-amz-copy-source").ok_or(OpError::CopySource)?;
         let CopySource { bucket, key, version } = CopySource::parse(source.as_bytes())?;
-        if version.is_some_and(|version| version != "null") {
-            return Err(S3Error::new(Code::NoSuchVersion, "The specified version does not exist."));
-        }
+        let version = Wanted::parse(version.as_deref())?;
         let metadata = Directive::parse(call, "x-amz-metadata-directive")?;
         let tagging = Directive::parse(call, "x-amz-tagging-directive")?;
         let changes = metadata == Directive::Replace || tagging == Directive::Replace;
-        if bucket == call.bucket && key == *target && !changes {
+        if bucket == call.bucket && key == *target && !changes && version == Wanted::Current {
             let message = "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes.";
             return Err(S3Error::new(Code::InvalidRequest, message));
         }
@@ -372,7 +432,7 @@ impl CopyRequest {
             })?),
         };
         let attributes = Attributes::from_headers(&call.headers)?;
-        Ok(CopyRequest { bucket, key, metadata, tagging, attributes, algorithm })
+        Ok(CopyRequest { bucket, key, version, metadata, tagging, attributes, algorithm })
     }
 
     /// Gives the source's bytes new names, ready for the write. The ETag stays that of the source. Blocks.
@@ -381,9 +441,9 @@ impl CopyRequest {
         readers: &Readers,
         blobs: &BlobHandle,
         headers: &HeaderMap,
-    ) -> Result<(NewObject, Vec<NewBlob>), Failure> {
+    ) -> Result<Prepared, Failure> {
         let claimed = readers.with(|connection| {
-            claim(connection, blobs, &self.bucket, &self.key, |object| {
+            claim(connection, blobs, &self.bucket, &self.key, self.version, |object| {
                 conditions::check_copy_source(headers, object)?;
                 Ok(Stretch::Whole)
             })
@@ -413,7 +473,9 @@ impl CopyRequest {
         let segments =
             copies.iter().map(NewBlob::id).zip(segments.iter().map(|segment| segment.size)).collect();
         let modified = time::now();
-        Ok((NewObject { etag: object.etag, modified, attributes, checksum, segments }, copies))
+        let source = object.name;
+        let object = NewObject { etag: object.etag, modified, attributes, checksum, segments };
+        Ok(Prepared { object, blobs: copies, source })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Method};
 
+use super::versioning::Wanted;
 use crate::locations::PayloadHash;
 use crate::names::{BucketName, ObjectKey};
 use crate::s3::error::{Code, S3Error};
@@ -64,15 +65,24 @@ const UNSUPPORTED_HEADERS: [&str; 5] = [
 pub enum Operation {
     CreateBucket,
     HeadBucket,
+    /// A setting that this store does not have: nothing is set, and nothing is there to delete.
+    NoSetting(Code),
+    DeleteNoSetting,
     DeleteBucket,
     ListObjects,
     ListObjectsV2,
     ListMultipartUploads,
+    ListObjectVersions,
+    GetBucketVersioning,
+    PutBucketVersioning,
     PutObject(ObjectKey),
     CopyObject(ObjectKey),
     GetObject(ObjectKey),
     HeadObject(ObjectKey),
     DeleteObject(ObjectKey),
+    GetObjectAcl(ObjectKey),
+    PutObjectAcl(ObjectKey),
+    GetObjectAttributes(ObjectKey),
     GetObjectTagging(ObjectKey),
     PutObjectTagging(ObjectKey),
     DeleteObjectTagging(ObjectKey),
@@ -92,6 +102,8 @@ pub struct UploadId(pub String);
 pub struct Call {
     pub operation: Operation,
     pub bucket: BucketName,
+    /// Which version the request is about.
+    pub version: Wanted,
     pub query: Query,
     pub headers: HeaderMap,
     /// Hex SHA-256 that the client signed for the payload.
@@ -105,14 +117,12 @@ impl Call {
         let bucket = bucket.ok_or(OpError::BucketName)?;
         let operation = operation(&parts.method, key, &query, &parts.headers)?;
         refuse_unsupported(&operation, &parts.headers)?;
-        if query.value("versionId").is_some_and(|version| version != "null") {
-            return Err(S3Error::new(Code::NoSuchVersion, "The specified version does not exist."));
-        }
+        let version = Wanted::parse(query.value("versionId"))?;
         let sha256 = match parts.extensions.get::<PayloadHash>() {
             Some(PayloadHash::Sha256(hash)) => Some(hash.to_string()),
             Some(PayloadHash::Unsigned) | None => None,
         };
-        Ok(Call { operation, bucket, query, headers: parts.headers, sha256 })
+        Ok(Call { operation, bucket, version, query, headers: parts.headers, sha256 })
     }
 
     /// A header's text. What is not ASCII counts as absent.
@@ -181,15 +191,25 @@ fn operation(
             ("DELETE", []) => Ok(Operation::DeleteBucket),
             ("GET", []) if query.value("list-type") == Some("2") => Ok(Operation::ListObjectsV2),
             ("GET", []) => Ok(Operation::ListObjects),
+            ("GET", [setting]) if no_setting(setting).is_some() => {
+                Ok(no_setting(setting).map_or(Operation::HeadBucket, Operation::NoSetting))
+            }
+            ("DELETE", [setting]) if no_setting(setting).is_some() => Ok(Operation::DeleteNoSetting),
             ("GET", ["uploads"]) => Ok(Operation::ListMultipartUploads),
+            ("GET", ["versions"]) => Ok(Operation::ListObjectVersions),
+            ("GET", ["versioning"]) => Ok(Operation::GetBucketVersioning),
+            ("PUT", ["versioning"]) => Ok(Operation::PutBucketVersioning),
             _ => Err(not_implemented()),
         };
     };
     match (method.as_str(), subresources.as_slice()) {
         ("PUT", []) if copies => Ok(Operation::CopyObject(key)),
         ("PUT", []) => Ok(Operation::PutObject(key)),
-        ("GET", []) => Ok(Operation::GetObject(key)),
-        ("HEAD", []) => Ok(Operation::HeadObject(key)),
+        ("GET", [] | ["partNumber"]) => Ok(Operation::GetObject(key)),
+        ("HEAD", [] | ["partNumber"]) => Ok(Operation::HeadObject(key)),
+        ("GET", ["acl"]) => Ok(Operation::GetObjectAcl(key)),
+        ("PUT", ["acl"]) => Ok(Operation::PutObjectAcl(key)),
+        ("GET", ["attributes"]) => Ok(Operation::GetObjectAttributes(key)),
         ("DELETE", []) => Ok(Operation::DeleteObject(key)),
         ("GET", ["tagging"]) => Ok(Operation::GetObjectTagging(key)),
         ("PUT", ["tagging"]) => Ok(Operation::PutObjectTagging(key)),
@@ -203,10 +223,24 @@ fn operation(
     }
 }
 
+/// How S3 says that a bucket has no such setting.
+fn no_setting(name: &str) -> Option<Code> {
+    match name {
+        "encryption" => Some(Code::ServerSideEncryptionConfigurationNotFoundError),
+        "lifecycle" => Some(Code::NoSuchLifecycleConfiguration),
+        "publicAccessBlock" => Some(Code::NoSuchPublicAccessBlockConfiguration),
+        "ownershipControls" => Some(Code::OwnershipControlsNotFoundError),
+        _ => None,
+    }
+}
+
 fn refuse_unsupported(operation: &Operation, headers: &HeaderMap) -> Result<(), S3Error> {
     let writes = matches!(
         operation,
-        Operation::PutObject(_) | Operation::CopyObject(_) | Operation::CreateMultipartUpload(_)
+        Operation::PutObject(_)
+            | Operation::CopyObject(_)
+            | Operation::CreateMultipartUpload(_)
+            | Operation::PutObjectAcl(_)
     );
     if !writes {
         return Ok(());

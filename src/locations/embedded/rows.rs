@@ -9,6 +9,7 @@ use super::attributes::Attributes;
 use super::blobs::{BlobId, Retired};
 use super::digest::ObjectChecksum;
 use super::error::{EmbeddedError, Failure};
+use super::versioning;
 use crate::names::{BucketName, ObjectKey};
 use crate::s3::error::{Code, S3Error};
 
@@ -66,8 +67,33 @@ pub fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
             PRIMARY KEY (upload, number)
         ) STRICT, WITHOUT ROWID;
         CREATE UNIQUE INDEX IF NOT EXISTS parts_by_blob ON parts (blob);
+        -- Older versions, and delete markers. Objects have the version that everybody reads.
+        CREATE TABLE IF NOT EXISTS history (
+            bucket INTEGER NOT NULL,
+            key BLOB NOT NULL,
+            version INTEGER NOT NULL,
+            is_null INTEGER NOT NULL,
+            marker INTEGER NOT NULL,
+            size INTEGER NOT NULL,
+            etag TEXT NOT NULL,
+            modified INTEGER NOT NULL,
+            PRIMARY KEY (bucket, key, version DESC)
+        ) STRICT, WITHOUT ROWID;
         COMMIT;",
-    )
+    )?;
+    // Format 1 kept no versions: all that it holds is of the version `null`.
+    add_column(connection, "buckets", "versioning TEXT NOT NULL DEFAULT ''")?;
+    add_column(connection, "objects", "is_null INTEGER NOT NULL DEFAULT 1")
+}
+
+/// Unless the table has it already.
+fn add_column(connection: &Connection, table: &str, column: &str) -> rusqlite::Result<()> {
+    let name = column.split(' ').next();
+    let sql = "SELECT EXISTS (SELECT 1 FROM pragma_table_info(?1) WHERE name = ?2)";
+    if connection.query_row(sql, params![table, name], |row| row.get(0))? {
+        return Ok(());
+    }
+    connection.execute_batch(&format!("ALTER TABLE {table} ADD COLUMN {column}"))
 }
 
 /// The row id of a bucket.
@@ -77,6 +103,8 @@ pub type BucketRow = i64;
 #[derive(Debug, Clone)]
 pub struct Object {
     pub version: i64,
+    /// What clients call the version; `None` in a bucket that never kept any.
+    pub name: Option<String>,
     pub size: u64,
     /// Without its quotes.
     pub etag: String,
@@ -84,6 +112,13 @@ pub struct Object {
     pub modified: i64,
     pub attributes: Attributes,
     pub checksum: Option<ObjectChecksum>,
+}
+
+impl Object {
+    /// How many parts it was uploaded in; `None` for what came in one piece. The ETag says so (S3 API reference, "Object").
+    pub fn parts_count(&self) -> Option<&str> {
+        self.etag.rsplit_once('-').map(|(_, count)| count)
+    }
 }
 
 /// An object about to become visible.
@@ -137,7 +172,10 @@ pub fn create_bucket(connection: &Connection, name: &BucketName, created: i64) -
 pub fn delete_bucket(connection: &Connection, name: &BucketName) -> Result<Vec<Retired>, Failure> {
     let bucket = bucket(connection, name)?;
     let occupied: bool = connection
-        .prepare_cached("SELECT EXISTS (SELECT 1 FROM objects WHERE bucket = ?1)")?
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM objects WHERE bucket = ?1)
+             OR EXISTS (SELECT 1 FROM history WHERE bucket = ?1)",
+        )?
         .query_row([bucket], |row| row.get(0))?;
     if occupied {
         return Err(S3Error::new(Code::BucketNotEmpty, "The bucket you tried to delete is not empty")
@@ -163,13 +201,18 @@ pub fn find_object(
     key: &ObjectKey,
 ) -> Result<Option<Object>, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT o.version, o.size, o.etag, o.modified, v.headers, v.tags, v.checksum
-         FROM objects o JOIN versions v ON v.id = o.version WHERE o.bucket = ?1 AND o.key = ?2",
+        "SELECT o.version, o.size, o.etag, o.modified, v.headers, v.tags, v.checksum, o.is_null, b.versioning
+         FROM objects o JOIN versions v ON v.id = o.version JOIN buckets b ON b.id = o.bucket
+         WHERE o.bucket = ?1 AND o.key = ?2",
     )?;
     let mut rows = statement.query(params![bucket, key.as_str().as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
+    let version = row.get(0)?;
+    let keeps_versions = !row.get::<_, String>(8)?.is_empty();
+    let name = keeps_versions.then_some(versioning::name(version, row.get(7)?));
     Ok(Some(Object {
-        version: row.get(0)?,
+        version,
+        name,
         size: size(row, 1)?,
         etag: row.get(2)?,
         modified: row.get(3)?,
@@ -178,16 +221,23 @@ pub fn find_object(
     }))
 }
 
-/// The object, or `NoSuchKey`.
-pub fn object(connection: &Connection, bucket: BucketRow, key: &ObjectKey) -> Result<Object, Failure> {
-    find_object(connection, bucket, key)?.ok_or_else(|| no_such_key(key).into())
+/// What a version carries besides its bytes.
+pub fn describe_version(
+    connection: &Connection,
+    version: i64,
+) -> Result<(Attributes, Option<ObjectChecksum>), Failure> {
+    let mut statement =
+        connection.prepare_cached("SELECT headers, tags, checksum FROM versions WHERE id = ?1")?;
+    let mut rows = statement.query([version])?;
+    let row = rows.next()?.ok_or(EmbeddedError::Record("a version without its record"))?;
+    Ok((attributes(row, 0)?, checksum(row, 2)?))
 }
 
 pub fn no_such_key(key: &ObjectKey) -> S3Error {
     S3Error::new(Code::NoSuchKey, "The specified key does not exist.").detail("Key", key.as_str())
 }
 
-/// Whether this version is still the one of some key.
+/// Whether this version is still there.
 pub fn version_exists(connection: &Connection, version: i64) -> Result<bool, Failure> {
     let mut statement = connection.prepare_cached("SELECT EXISTS (SELECT 1 FROM versions WHERE id = ?1)")?;
     Ok(statement.query_row([version], |row| row.get(0))?)
@@ -207,14 +257,33 @@ pub fn segments(connection: &Connection, version: i64, from: u64, to: u64) -> Re
     Ok(segments)
 }
 
-/// Makes an object visible in the place of what was there.
+/// The stretches that were uploaded as parts, in order: where each begins, and its length. One for what came in one piece.
+pub fn parts(connection: &Connection, version: i64) -> Result<Vec<(u64, u64)>, Failure> {
+    let mut statement =
+        connection.prepare_cached("SELECT start, size FROM segments WHERE version = ?1 ORDER BY number")?;
+    let mut rows = statement.query([version])?;
+    let mut parts = Vec::new();
+    while let Some(row) = rows.next()? {
+        parts.push((size(row, 0)?, size(row, 1)?));
+    }
+    Ok(parts)
+}
+
+/// What a write did.
+pub struct Written {
+    pub retired: Vec<Retired>,
+    /// What clients call the new version; `None` in a bucket that never kept any.
+    pub name: Option<String>,
+}
+
+/// Makes an object visible, in the place of what was there or as a version in front of it.
 pub fn put_object(
     connection: &Connection,
     bucket: BucketRow,
     key: &ObjectKey,
     object: &NewObject,
-) -> Result<Vec<Retired>, Failure> {
-    let retired = remove_object(connection, bucket, key)?;
+) -> Result<Written, Failure> {
+    let (is_null, retired) = versioning::make_room(connection, bucket, key)?;
     connection
         .prepare_cached("INSERT INTO versions (headers, tags, checksum) VALUES (?1, ?2, ?3)")?
         .execute(params![
@@ -233,7 +302,8 @@ pub fn put_object(
     }
     connection
         .prepare_cached(
-            "INSERT INTO objects (bucket, key, version, size, etag, modified) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO objects (bucket, key, version, size, etag, modified, is_null)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             bucket,
@@ -241,12 +311,14 @@ pub fn put_object(
             version,
             integer(start)?,
             object.etag,
-            object.modified
+            object.modified,
+            is_null
         ])?;
-    Ok(retired)
+    let keeps_versions = versioning::status(connection, bucket)?.is_some();
+    Ok(Written { retired, name: keeps_versions.then(|| versioning::name(version, is_null)) })
 }
 
-/// Forgets an object, if there is one.
+/// Forgets the current version of an object, if there is one.
 pub fn remove_object(
     connection: &Connection,
     bucket: BucketRow,
@@ -256,13 +328,20 @@ pub fn remove_object(
         .prepare_cached("DELETE FROM objects WHERE bucket = ?1 AND key = ?2 RETURNING version")?
         .query_row(params![bucket, key.as_str().as_bytes()], |row| row.get(0))
         .optional()?;
-    let Some(version) = version else { return Ok(Vec::new()) };
+    match version {
+        None => Ok(Vec::new()),
+        Some(version) => Ok(vec![remove_version(connection, version)?]),
+    }
+}
+
+/// Forgets what belongs to a version that no key has any more.
+pub fn remove_version(connection: &Connection, version: i64) -> Result<Retired, Failure> {
     let blobs = connection
         .prepare_cached("DELETE FROM segments WHERE version = ?1 RETURNING blob")?
         .query_map([version], |row| row.get(0).map(BlobId))?
         .collect::<Result<_, _>>()?;
     connection.prepare_cached("DELETE FROM versions WHERE id = ?1")?.execute([version])?;
-    Ok(vec![Retired { version: Some(version), blobs }])
+    Ok(Retired { version: Some(version), blobs })
 }
 
 pub fn set_tags(connection: &Connection, version: i64, tags: &str) -> Result<(), Failure> {

@@ -7,12 +7,12 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::attributes::Attributes;
 use super::blobs::{BlobId, Retired};
-use super::complete::{Claims, assemble};
+use super::complete::{Assembled, Claims, assemble};
 use super::conditions::WriteCondition;
 use super::digest::{Asserted, Kind, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use super::index::Change;
-use super::objects::{collect_document, insert, insert_checksum, no_content};
+use super::objects::{collect_document, insert, insert_checksum, insert_version, no_content};
 use super::receive::{Received, receive};
 use super::request::{Call, UploadId};
 use super::rows::{self, BucketRow};
@@ -23,7 +23,7 @@ use crate::s3::checksum::Algorithm;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::listing::Encoding;
 use crate::s3::operation::encode_path;
-use crate::s3::xml::{self, Bound};
+use crate::s3::xml::{self, Bound, XmlError};
 
 pub const MAX_PARTS: usize = 10_000;
 /// 10,000 parts with a SHA-256 each.
@@ -107,11 +107,14 @@ pub async fn complete(store: &Inner, call: Call, key: ObjectKey, upload: UploadI
     let asserted = Asserted::from_headers(&document_headers, call.sha256.as_deref())?;
     let document = collect_document(body, MAX_COMPLETE_BYTES, &asserted).await?;
     let wanted = xml::parse_complete(&document, Bound(MAX_COMPLETE_BYTES))?.parts;
+    if !wanted.is_sorted_by(|one, next| one.number < next.number) {
+        return Err(XmlError::PartOrder.into());
+    }
     let claims = Claims::from_headers(&call)?;
     let place = Place { bucket: call.bucket, key, upload };
     let location = place.location();
     let (bucket, key) = (place.bucket.clone(), place.key.clone());
-    let (etag, checksum) = store
+    let Assembled { etag, checksum, name } = store
         .index
         .write(Vec::new(), move |connection| assemble(connection, &place, &condition, wanted, &claims))
         .await?;
@@ -127,7 +130,9 @@ pub async fn complete(store: &Inner, call: Call, key: ObjectKey, upload: UploadI
                 .value("ChecksumType", checksum.kind.name());
         }
     });
-    Ok(xml::response(document))
+    let mut response = xml::response(document);
+    insert_version(response.headers_mut(), name.as_deref());
+    Ok(response)
 }
 
 pub async fn abort(store: &Inner, call: Call, key: ObjectKey, upload: UploadId) -> Answer {

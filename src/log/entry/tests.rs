@@ -64,9 +64,7 @@ fn no_name_shows_in_an_entry() {
     let mut draft = full_draft();
     draft.sealed = facts();
     let text = String::from_utf8(encode(&draft, &stamp()).unwrap()).unwrap();
-    for name in
-        ["secret-bucket", "secret-key", "secret-etag", "secret-principal", "secret-version", "198.51.100.7"]
-    {
+    for name in ["secret-", "198.51.100.7"] {
         assert!(!text.contains(name), "{name}");
     }
 }
@@ -226,5 +224,8 @@ fn facts() -> SealedFacts {
         etag: Some("secret-etag".to_owned()),
         principal: Some("secret-principal".to_owned()),
         address: Some("198.51.100.7".to_owned()),
+        author: Some("secret-author".to_owned()),
+        approver: Some("secret-approver".to_owned()),
+        reason: Some("secret-reason".to_owned()),
     }
 }

@@ -10,7 +10,7 @@ async fn a_delete_that_names_a_version_does_not_delete_the_object() {
     let t = TestGateway::start().await;
     t.put("k", &[PUBLIC], "text").await;
     let answer = t.send(Method::DELETE, "/bucket/k?versionId=3", &[], "").await;
-    assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED);
+    assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(t.get("k").await.status, StatusCode::OK);
     assert_eq!(
         t.send(Method::DELETE, "/bucket/k?versionId=null", &[], "").await.status,

@@ -2,10 +2,14 @@
 //!
 //! The gateway is whole; its locations are real stores that lose, forge or delay what the test says.
 
+mod amends;
 mod buckets;
 mod copies;
 mod deletes;
+mod documents;
 mod open_writes;
 mod reads;
 mod residues;
+mod settings;
 mod uploads;
+mod versions;

@@ -60,3 +60,30 @@ async fn a_completed_upload_tells_the_names_that_its_client_knows() {
     assert_eq!(t.send(Method::GET, "/plain/k", &[], "").await.text(), "harmless");
     t.stop().await;
 }
+
+/// Ceph answers with an empty ETag, and tells it when it is asked afterwards.
+#[tokio::test]
+async fn a_location_that_completes_without_an_etag_is_asked_for_it() {
+    let t = TestGateway::start().await;
+    let id = begin(&t).await;
+    let part = t.send(Method::PUT, &format!("/plain/k?partNumber=1&uploadId={id}"), &[], "harmless").await;
+    t.script("us-east", |request, store| async move {
+        let completes = request.method() == Method::POST;
+        let response = store.oneshot(request).await?;
+        if !completes {
+            return Ok(response);
+        }
+        let answer = "<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>";
+        Ok(http::Response::new(crate::body::Body::full(answer)))
+    });
+    let document = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part></CompleteMultipartUpload>",
+        part.header("etag")
+    );
+    let done = t.send(Method::POST, &format!("/plain/k?uploadId={id}"), &[], document).await;
+    assert_eq!(done.status, StatusCode::OK, "{}", done.text());
+    let read = t.send(Method::GET, "/plain/k", &[], "").await;
+    assert_eq!(read.text(), "harmless");
+    assert_eq!(between(&done.text(), "<ETag>", "</ETag>").replace("&quot;", "\""), read.header("etag"));
+    t.stop().await;
+}

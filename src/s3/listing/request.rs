@@ -74,8 +74,9 @@ impl ListRequest {
             ListVersion::V2 => (given("start-after"), query.value("continuation-token")),
         };
         let after = match continuation_token {
+            // No list has got that far: it is from the beginning, or from `start-after`.
+            None | Some("") => marker.clone(),
             Some(token) => Some(open(&prefix, delimiter.as_deref(), token)?),
-            None => marker.clone(),
         };
         Ok(ListRequest {
             version,
@@ -163,7 +164,9 @@ mod tests {
             .unwrap();
         assert_eq!(request.after.as_deref(), Some("p|/"));
         assert_eq!(request.marker.as_deref(), Some("z"));
-        let forged = parse(ListVersion::V2, "continuation-token=");
+        let empty = parse(ListVersion::V2, "continuation-token=&start-after=z").ok().unwrap();
+        assert_eq!((empty.after.as_deref(), empty.continuation_token.as_deref()), (Some("z"), Some("")));
+        let forged = parse(ListVersion::V2, "continuation-token=x");
         assert_eq!(forged.err(), Some(ListError::Token(TokenError::Continuation)));
     }
 

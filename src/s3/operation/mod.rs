@@ -83,6 +83,8 @@ pub enum OpError {
     BucketName,
     #[error("the object key is longer than 1024 bytes of UTF-8")]
     KeyTooLong,
+    #[error("the relative elements (`..`) of the object key lead out of its bucket")]
+    KeyLeadsOut,
     #[error("a query parameter that S3 defines appears twice")]
     DuplicateParameter,
     #[error("the query parameters and headers do not name one operation")]
@@ -106,7 +108,7 @@ pub enum OpError {
 impl From<OpError> for S3Error {
     fn from(error: OpError) -> Self {
         let code = match error {
-            OpError::InvalidUri => Code::InvalidURI,
+            OpError::InvalidUri | OpError::KeyLeadsOut => Code::InvalidURI,
             OpError::Host => Code::InvalidRequest,
             OpError::BucketName => Code::InvalidBucketName,
             OpError::KeyTooLong => Code::KeyTooLongError,
@@ -130,20 +132,7 @@ pub fn parse(
     headers: &HeaderMap,
     hosts: &VirtualHosts,
 ) -> Result<Target, OpError> {
-    let path = uri.path();
-    let after_slash = path.strip_prefix('/').ok_or(OpError::InvalidUri)?;
-    let host = host(uri, headers)?;
-    let (style, bucket, key) = match host.and_then(|host| hosts.bucket(host)) {
-        Some(bucket) => {
-            let bucket: BucketName = bucket.to_ascii_lowercase().parse().map_err(|_| OpError::BucketName)?;
-            let key = path::object_key(&percent_decode(after_slash, Plus::Itself)?)?;
-            (AddressingStyle::VirtualHost, Some(bucket), key)
-        }
-        None => {
-            let (bucket, key) = path_style_names(path)?;
-            (AddressingStyle::Path, bucket, key)
-        }
-    };
+    let (style, bucket, key) = resource(uri, headers, hosts)?;
     let query = ParsedQuery::parse(uri.query().unwrap_or_default())?;
     let scope = match (&bucket, &key) {
         (None, _) => Scope::Service,
@@ -152,6 +141,30 @@ pub fn parse(
     };
     let operation = operation(method, scope, &query, headers)?;
     Ok(Target { operation, bucket, key, query, style })
+}
+
+/// The bucket that a request names, whatever it asks of it.
+pub fn bucket(uri: &Uri, headers: &HeaderMap, hosts: &VirtualHosts) -> Result<Option<BucketName>, OpError> {
+    resource(uri, headers, hosts).map(|(_, bucket, _)| bucket)
+}
+
+type Resource = (AddressingStyle, Option<BucketName>, Option<ObjectKey>);
+
+fn resource(uri: &Uri, headers: &HeaderMap, hosts: &VirtualHosts) -> Result<Resource, OpError> {
+    let path = uri.path();
+    let after_slash = path.strip_prefix('/').ok_or(OpError::InvalidUri)?;
+    let host = host(uri, headers)?;
+    match host.and_then(|host| hosts.bucket(host)) {
+        Some(bucket) => {
+            let bucket: BucketName = bucket.to_ascii_lowercase().parse().map_err(|_| OpError::BucketName)?;
+            let key = path::object_key(&percent_decode(after_slash, Plus::Itself)?)?;
+            Ok((AddressingStyle::VirtualHost, Some(bucket), key))
+        }
+        None => {
+            let (bucket, key) = path_style_names(path)?;
+            Ok((AddressingStyle::Path, bucket, key))
+        }
+    }
 }
 
 /// The operation of a request; one that is not implemented is an error that names it.

@@ -125,7 +125,8 @@ pub(super) fn object_key(text: &str) -> Result<Option<ObjectKey>, OpError> {
     if text.is_empty() {
         return Ok(None);
     }
-    text.parse().map(Some).map_err(|_| OpError::KeyTooLong)
+    let key: ObjectKey = text.parse().map_err(|_| OpError::KeyTooLong)?;
+    if key.leads_out_of_its_bucket() { Err(OpError::KeyLeadsOut) } else { Ok(Some(key)) }
 }
 
 const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -210,16 +210,16 @@ use Decider::{Header as H, Query as Q, Value as V};
 const ACL: &str = "Access is decided by the gateway's apps and policies";
 const COPIES: &str = "It would make copies that no decision has seen";
 const EVENTS: &str = "It would send object names out of their jurisdiction";
-const LOCK: &str = "A locked copy could not be removed when its placement changes";
+const LOCK: &str = "A locked copy that is displaced stays listed as residue until its lock ends";
+const LOCKED_BUCKETS: &str = "Set it at each location itself, which must keep versions";
 const LIFECYCLE: &str = "It would change objects behind the catalogue's back";
 const REPORTS: &str = "It would write object names into another bucket";
 const SETTINGS: &str = "Set it at each location itself";
 const METADATA: &str = "It would write object names into a table elsewhere";
 const PINNED: &str = "Goes to the location that the upload is pinned to";
 const EXPRESS: &str = "Directory buckets are not supported";
-const TAGS: &str =
-    "Object tags are labels: changing them may move the object, which this release does not do";
-const TAGS_OF_BUCKETS: &str = "The catalogue keeps no tags of buckets";
+const ALIKE: &str = "Given to all locations alike, or to none; a refusal names the location that cannot";
+const HOME: &str = "As the home location has it";
 
 operations! {
     // Service.
@@ -230,14 +230,14 @@ operations! {
     HeadBucket Head Bucket [] Bucket Read "Answered from the catalogue";
     DeleteBucket Delete Bucket [] Bucket Delete "Only when no object is placed in it";
     GetBucketLocation Get Bucket [Q("location")] Bucket Read "Answered from the catalogue";
-    GetBucketVersioning Get Bucket [Q("versioning")] Bucket Read "Answered: never enabled. Tools ask before they list";
+    GetBucketVersioning Get Bucket [Q("versioning")] Bucket Read "Answered from the catalogue";
     ListObjects Get Bucket [] Spanning List "Merged from all locations, filtered by the catalogue";
     ListObjectsV2 Get Bucket [V("list-type", "2")] Spanning List "Merged from all locations, filtered by the catalogue";
     ListMultipartUploads Get Bucket [Q("uploads")] Spanning List "Merged from all locations; upload ids are translated";
     DeleteObjects Post Bucket [Q("delete")] Spanning Delete "Split by location";
-    ListObjectVersions Get Bucket [Q("versions")] NotImplemented List "Object versions are not placed yet";
-    PutBucketVersioning Put Bucket [Q("versioning")] NotImplemented Write "Object versions are not placed yet";
-    PostObject Post Bucket [] NotImplemented Write "Browser forms carry the key inside the body; use a presigned PUT";
+    ListObjectVersions Get Bucket [Q("versions")] Spanning List "Merged from all locations, in the order of the catalogue; version ids are translated";
+    PutBucketVersioning Put Bucket [Q("versioning")] Bucket Write "Kept alike in all locations; refused by the name of one that cannot";
+    PostObject Post Bucket [] Spanning Write "A form with a signed policy; its file is stored like a PutObject";
 
     // Objects.
     PutObject Put Object [] Single Write "Labelled, decided, placed, recorded";
@@ -247,8 +247,8 @@ operations! {
     CopyObject Put Object [H("x-amz-copy-source")] Spanning Write "The copy is decided as a new write; it may cross locations";
     GetObjectAttributes Get Object [Q("attributes")] Single Read "";
     GetObjectTagging Get Object [Q("tagging")] Single Read "";
-    PutObjectTagging Put Object [Q("tagging")] NotImplemented Write TAGS;
-    DeleteObjectTagging Delete Object [Q("tagging")] NotImplemented Write TAGS;
+    PutObjectTagging Put Object [Q("tagging")] Single Write "What the tags add to the labels is decided first; 403 where the object may not rest under them";
+    DeleteObjectTagging Delete Object [Q("tagging")] Single Write "Labels stay: they only add up";
 
     // Multipart uploads.
     CreateMultipartUpload Post Object [Q("uploads")] Spanning Write "Decided here, before the first part; the upload is pinned to its location";
@@ -259,35 +259,35 @@ operations! {
     ListParts Get Object [Q("uploadId")] Spanning List PINNED;
 
     // Access control.
-    GetBucketAcl Get Bucket [Q("acl")] NotImplemented Read ACL;
-    PutBucketAcl Put Bucket [Q("acl")] NotImplemented Write ACL;
-    GetObjectAcl Get Object [Q("acl")] NotImplemented Read ACL;
-    PutObjectAcl Put Object [Q("acl")] NotImplemented Write ACL;
+    GetBucketAcl Get Bucket [Q("acl")] Bucket Read "Answered: its creator has full control, and nobody else has any";
+    PutBucketAcl Put Bucket [Q("acl")] Bucket Write "`x-amz-acl: private` only, which changes nothing";
+    GetObjectAcl Get Object [Q("acl")] Single Read "";
+    PutObjectAcl Put Object [Q("acl")] Single Write "`x-amz-acl: private` and `bucket-owner-full-control` only: access is decided by the gateway's apps and policies";
     GetBucketPolicy Get Bucket [Q("policy")] NotImplemented Read ACL;
     PutBucketPolicy Put Bucket [Q("policy")] NotImplemented Write ACL;
     DeleteBucketPolicy Delete Bucket [Q("policy")] NotImplemented Delete ACL;
     GetBucketPolicyStatus Get Bucket [Q("policyStatus")] NotImplemented Read ACL;
-    GetBucketOwnershipControls Get Bucket [Q("ownershipControls")] NotImplemented Read ACL;
-    PutBucketOwnershipControls Put Bucket [Q("ownershipControls")] NotImplemented Write ACL;
-    DeleteBucketOwnershipControls Delete Bucket [Q("ownershipControls")] NotImplemented Delete ACL;
-    GetPublicAccessBlock Get Bucket [Q("publicAccessBlock")] NotImplemented Read ACL;
-    PutPublicAccessBlock Put Bucket [Q("publicAccessBlock")] NotImplemented Write ACL;
-    DeletePublicAccessBlock Delete Bucket [Q("publicAccessBlock")] NotImplemented Delete ACL;
+    GetBucketOwnershipControls Get Bucket [Q("ownershipControls")] Bucket Read HOME;
+    PutBucketOwnershipControls Put Bucket [Q("ownershipControls")] Bucket Write ALIKE;
+    DeleteBucketOwnershipControls Delete Bucket [Q("ownershipControls")] Bucket Delete ALIKE;
+    GetPublicAccessBlock Get Bucket [Q("publicAccessBlock")] Bucket Read HOME;
+    PutPublicAccessBlock Put Bucket [Q("publicAccessBlock")] Bucket Write ALIKE;
+    DeletePublicAccessBlock Delete Bucket [Q("publicAccessBlock")] Bucket Delete ALIKE;
     GetBucketAbac Get Bucket [Q("abac")] NotImplemented Read ACL;
     PutBucketAbac Put Bucket [Q("abac")] NotImplemented Write ACL;
 
     // Locks.
-    GetObjectLockConfiguration Get Bucket [Q("object-lock")] NotImplemented Read LOCK;
-    PutObjectLockConfiguration Put Bucket [Q("object-lock")] NotImplemented Write LOCK;
-    GetObjectLegalHold Get Object [Q("legal-hold")] NotImplemented Read LOCK;
-    PutObjectLegalHold Put Object [Q("legal-hold")] NotImplemented Write LOCK;
-    GetObjectRetention Get Object [Q("retention")] NotImplemented Read LOCK;
-    PutObjectRetention Put Object [Q("retention")] NotImplemented Write LOCK;
+    GetObjectLockConfiguration Get Bucket [Q("object-lock")] NotImplemented Read LOCKED_BUCKETS;
+    PutObjectLockConfiguration Put Bucket [Q("object-lock")] NotImplemented Write LOCKED_BUCKETS;
+    GetObjectLegalHold Get Object [Q("legal-hold")] Single Read "";
+    PutObjectLegalHold Put Object [Q("legal-hold")] Single Write LOCK;
+    GetObjectRetention Get Object [Q("retention")] Single Read "";
+    PutObjectRetention Put Object [Q("retention")] Single Write LOCK;
 
     // What would act without a request.
-    GetBucketLifecycleConfiguration Get Bucket [Q("lifecycle")] NotImplemented Read LIFECYCLE;
-    PutBucketLifecycleConfiguration Put Bucket [Q("lifecycle")] NotImplemented Write LIFECYCLE;
-    DeleteBucketLifecycle Delete Bucket [Q("lifecycle")] NotImplemented Delete LIFECYCLE;
+    GetBucketLifecycleConfiguration Get Bucket [Q("lifecycle")] Bucket Read HOME;
+    PutBucketLifecycleConfiguration Put Bucket [Q("lifecycle")] Bucket Write ALIKE;
+    DeleteBucketLifecycle Delete Bucket [Q("lifecycle")] Bucket Delete ALIKE;
     GetBucketReplication Get Bucket [Q("replication")] NotImplemented Read COPIES;
     PutBucketReplication Put Bucket [Q("replication")] NotImplemented Write COPIES;
     DeleteBucketReplication Delete Bucket [Q("replication")] NotImplemented Delete COPIES;
@@ -319,21 +319,21 @@ operations! {
     // Settings of buckets.
     GetBucketAccelerateConfiguration Get Bucket [Q("accelerate")] NotImplemented Read SETTINGS;
     PutBucketAccelerateConfiguration Put Bucket [Q("accelerate")] NotImplemented Write SETTINGS;
-    GetBucketCors Get Bucket [Q("cors")] NotImplemented Read SETTINGS;
-    PutBucketCors Put Bucket [Q("cors")] NotImplemented Write SETTINGS;
-    DeleteBucketCors Delete Bucket [Q("cors")] NotImplemented Delete SETTINGS;
-    GetBucketEncryption Get Bucket [Q("encryption")] NotImplemented Read SETTINGS;
-    PutBucketEncryption Put Bucket [Q("encryption")] NotImplemented Write SETTINGS;
-    DeleteBucketEncryption Delete Bucket [Q("encryption")] NotImplemented Delete SETTINGS;
+    GetBucketCors Get Bucket [Q("cors")] Bucket Read "Kept by the gateway, which carries it out itself";
+    PutBucketCors Put Bucket [Q("cors")] Bucket Write "Kept by the gateway, which carries it out itself";
+    DeleteBucketCors Delete Bucket [Q("cors")] Bucket Delete "Kept by the gateway, which carries it out itself";
+    GetBucketEncryption Get Bucket [Q("encryption")] Bucket Read HOME;
+    PutBucketEncryption Put Bucket [Q("encryption")] Bucket Write ALIKE;
+    DeleteBucketEncryption Delete Bucket [Q("encryption")] Bucket Delete ALIKE;
     ListBucketMetricsConfigurations Get Bucket [Q("metrics")] NotImplemented List SETTINGS;
     GetBucketMetricsConfiguration Get Bucket [Q("metrics"), Q("id")] NotImplemented Read SETTINGS;
     PutBucketMetricsConfiguration Put Bucket [Q("metrics"), Q("id")] NotImplemented Write SETTINGS;
     DeleteBucketMetricsConfiguration Delete Bucket [Q("metrics"), Q("id")] NotImplemented Delete SETTINGS;
     GetBucketRequestPayment Get Bucket [Q("requestPayment")] NotImplemented Read SETTINGS;
     PutBucketRequestPayment Put Bucket [Q("requestPayment")] NotImplemented Write SETTINGS;
-    GetBucketTagging Get Bucket [Q("tagging")] NotImplemented Read TAGS_OF_BUCKETS;
-    PutBucketTagging Put Bucket [Q("tagging")] NotImplemented Write TAGS_OF_BUCKETS;
-    DeleteBucketTagging Delete Bucket [Q("tagging")] NotImplemented Delete TAGS_OF_BUCKETS;
+    GetBucketTagging Get Bucket [Q("tagging")] Bucket Read "Kept by the gateway; tags of buckets are no labels";
+    PutBucketTagging Put Bucket [Q("tagging")] Bucket Write "Kept by the gateway; tags of buckets are no labels";
+    DeleteBucketTagging Delete Bucket [Q("tagging")] Bucket Delete "Kept by the gateway; tags of buckets are no labels";
     GetBucketWebsite Get Bucket [Q("website")] NotImplemented Read SETTINGS;
     PutBucketWebsite Put Bucket [Q("website")] NotImplemented Write SETTINGS;
     DeleteBucketWebsite Delete Bucket [Q("website")] NotImplemented Delete SETTINGS;
@@ -341,10 +341,10 @@ operations! {
 
     // The rest of what objects can do.
     RenameObject Put Object [Q("renameObject")] NotImplemented Write EXPRESS;
-    RestoreObject Post Object [Q("restore")] NotImplemented Write "Archived objects are not placed yet";
+    RestoreObject Post Object [Q("restore")] Single Write "Only for a while and in place: `SELECT` and `OutputLocation` are refused";
     SelectObjectContent Post Object [Q("select"), V("select-type", "2")] NotImplemented Read "Queries inside objects are not the gateway's business";
     GetObjectTorrent Get Object [Q("torrent")] NotImplemented Read "It would hand out data past the policies";
     UpdateObjectEncryption Put Object [Q("encryption")] NotImplemented Write "It would change an object behind the catalogue's back";
-    PreflightBucket Options Bucket [] NotImplemented Read "Answer CORS in front of the gateway";
-    PreflightObject Options Object [] NotImplemented Read "Answer CORS in front of the gateway";
+    PreflightBucket Options Bucket [] Bucket Read "Answered without a signature, by the bucket's cross-origin rules alone";
+    PreflightObject Options Object [] Bucket Read "Answered without a signature, by the bucket's cross-origin rules alone";
 }

@@ -125,7 +125,8 @@ fn path_style_takes_the_first_segment_as_the_bucket_and_the_rest_verbatim() {
     assert_eq!(names("GET", "/photos", "h"), some("photos", ""));
     assert_eq!(names("GET", "/photos/", "h"), some("photos", ""));
     assert_eq!(names("GET", "/photos//a", "h"), some("photos", "/a"));
-    assert_eq!(names("GET", "/photos/./../a//", "h"), some("photos", "./../a//"));
+    assert_eq!(names("GET", "/photos/b/./../a//", "h"), some("photos", "b/./../a//"));
+    assert_eq!(names("GET", "/photos/./../a//", "h"), Err(OpError::KeyLeadsOut));
     assert_eq!(names("GET", "/ph%6ftos/a%2Fb%252F+c", "h"), some("photos", "a/b%2F+c"));
     assert_eq!(names("GET", "/photos/%E6%96%87", "h"), some("photos", "文"));
 }

@@ -22,6 +22,8 @@ pub(super) struct Claim<'a> {
     pub(super) signature: Cow<'a, str>,
     /// `X-Amz-Content-Sha256` of a presigned URL.
     pub(super) payload_parameter: Option<Cow<'a, str>>,
+    /// `X-Amz-Security-Token` of the query.
+    token_parameter: Option<Cow<'a, str>>,
     date_parameter: Option<Cow<'a, str>>,
     /// Seconds; of presigned URLs only.
     expires: i64,
@@ -30,18 +32,29 @@ pub(super) struct Claim<'a> {
 impl<'a> Claim<'a> {
     pub(super) fn of(parts: &'a Parts) -> Result<Claim<'a>, SigError> {
         let query = QueryAuth::read(parts.uri.query().unwrap_or(""))?;
-        let token = query.token || TOKEN_HEADERS.iter().any(|name| parts.headers.contains_key(*name));
-        let claim = match (single(&parts.headers, "authorization")?, query.mechanism()) {
-            (Some(_), Some(_)) => return Err(SigError::TwoMechanisms),
-            (None, None) => return Err(SigError::Anonymous),
-            (None, Some(Mechanism::SigV2)) => return Err(SigError::SigV2),
-            (Some(header), None) => Claim::from_header(header)?,
-            (None, Some(Mechanism::SigV4)) => query.into_claim()?,
-        };
-        if token { Err(SigError::SessionToken) } else { Ok(claim) }
+        match (single(&parts.headers, "authorization")?, query.mechanism()) {
+            (Some(_), Some(_)) => Err(SigError::TwoMechanisms),
+            (None, None) => Err(SigError::Anonymous),
+            (None, Some(Mechanism::SigV2)) => Err(SigError::SigV2),
+            (Some(header), None) => Claim::from_header(header, query.token),
+            (None, Some(Mechanism::SigV4)) => query.into_claim(),
+        }
     }
 
-    fn from_header(value: &'a [u8]) -> Result<Claim<'a>, SigError> {
+    /// The session token, in a header or in the query. A header that came this far is a signed one, and the query is
+    /// signed as a whole.
+    pub(super) fn token<'b>(&'b self, headers: &'b HeaderMap) -> Result<Option<&'b [u8]>, SigError> {
+        if headers.contains_key(EXPRESS_TOKEN) {
+            return Err(SigError::SessionToken);
+        }
+        let query = self.token_parameter.as_deref().map(str::as_bytes);
+        match (query, single(headers, "x-amz-security-token")?) {
+            (Some(_), Some(_)) => Err(SigError::SessionToken),
+            (query, header) => Ok(query.or(header)),
+        }
+    }
+
+    fn from_header(value: &'a [u8], token: Option<Cow<'a, str>>) -> Result<Claim<'a>, SigError> {
         let malformed = |flaw| SigError::Malformed { scheme: Scheme::Header, flaw };
         let value = std::str::from_utf8(value).map_err(|_| malformed(Flaw::Syntax))?;
         let (algorithm, rest) = value.split_once(' ').unwrap_or((value, ""));
@@ -66,6 +79,7 @@ impl<'a> Claim<'a> {
             signed_headers: signed_headers.ok_or(malformed(Flaw::Missing("SignedHeaders")))?,
             signature: signature.ok_or(malformed(Flaw::Missing("Signature")))?,
             payload_parameter: None,
+            token_parameter: token,
             date_parameter: None,
             expires: 0,
         })
@@ -104,10 +118,10 @@ impl<'a> Claim<'a> {
     }
 }
 
-/// Temporary credentials; nothing here issues any, so nothing could check them.
-const TOKEN_HEADERS: [&str; 2] = ["x-amz-security-token", "x-amz-s3session-token"];
+/// The token of a session with a directory bucket, of which there are none here.
+const EXPRESS_TOKEN: &str = "x-amz-s3session-token";
 
-fn check_algorithm(algorithm: &str) -> Result<(), SigError> {
+pub(super) fn check_algorithm(algorithm: &str) -> Result<(), SigError> {
     match algorithm {
         "AWS4-HMAC-SHA256" => Ok(()),
         "AWS4-ECDSA-P256-SHA256" => Err(SigError::SigV4a),
@@ -132,8 +146,8 @@ struct QueryAuth<'a> {
     signed_headers: Option<Cow<'a, str>>,
     signature: Option<Cow<'a, str>>,
     payload: Option<Cow<'a, str>>,
+    token: Option<Cow<'a, str>>,
     sigv2: bool,
-    token: bool,
 }
 
 impl<'a> QueryAuth<'a> {
@@ -149,10 +163,8 @@ impl<'a> QueryAuth<'a> {
                 b"X-Amz-SignedHeaders" => ("X-Amz-SignedHeaders", &mut auth.signed_headers),
                 b"X-Amz-Signature" => ("X-Amz-Signature", &mut auth.signature),
                 b"X-Amz-Content-Sha256" => ("X-Amz-Content-Sha256", &mut auth.payload),
-                b"X-Amz-Security-Token" | b"X-Amz-S3session-Token" => {
-                    auth.token = true;
-                    continue;
-                }
+                b"X-Amz-Security-Token" => ("X-Amz-Security-Token", &mut auth.token),
+                b"X-Amz-S3session-Token" => return Err(SigError::SessionToken),
                 b"AWSAccessKeyId" => {
                     auth.sigv2 = true;
                     continue;
@@ -198,6 +210,7 @@ impl<'a> QueryAuth<'a> {
             signed_headers: need(self.signed_headers, "X-Amz-SignedHeaders")?,
             signature: need(self.signature, "X-Amz-Signature")?,
             payload_parameter: self.payload,
+            token_parameter: self.token,
             date_parameter: Some(need(self.date, "X-Amz-Date")?),
             expires,
         })

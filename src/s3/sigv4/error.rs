@@ -22,6 +22,7 @@ pub enum SigError {
     #[error("the {} malformed: {flaw}", match .scheme {
         Scheme::Header => "authorization header is",
         Scheme::Presigned => "authorization query parameters are",
+        Scheme::Form => "authorization fields of the form are",
     })]
     Malformed { scheme: Scheme, flaw: Flaw },
     #[error("the header `{0}` may come only once")]
@@ -51,9 +52,11 @@ pub enum SigError {
     UnsignedHeader(String),
     #[error("SignedHeaders names a header that the request does not have")]
     SignedHeaderAbsent,
-    #[error("session tokens are not accepted here; use the app's own access key")]
+    #[error("the session token is malformed, or is not that of this access key")]
     SessionToken,
-    #[error("the access key id is not known")]
+    #[error("the session token has expired")]
+    ExpiredToken,
+    #[error("the access key id is not known, or is a temporary one and came without its session token")]
     UnknownAccessKey,
     #[error(
         "the signature that was calculated does not match the one provided; check the secret access key and \
@@ -108,13 +111,16 @@ impl From<SigError> for S3Error {
             SigError::SigV4a => Code::NotImplemented,
             SigError::Malformed { scheme: Scheme::Header, .. } => Code::AuthorizationHeaderMalformed,
             SigError::Malformed { scheme: Scheme::Presigned, .. } => Code::AuthorizationQueryParametersError,
-            SigError::TwoMechanisms | SigError::BadPayloadHash => Code::InvalidArgument,
+            SigError::Malformed { scheme: Scheme::Form, .. }
+            | SigError::TwoMechanisms
+            | SigError::BadPayloadHash => Code::InvalidArgument,
             SigError::RepeatedHeader(_)
             | SigError::MissingHost
             | SigError::ConflictingHosts
             | SigError::MissingPayloadHash => Code::InvalidRequest,
             SigError::TooSkewed => Code::RequestTimeTooSkewed,
             SigError::SessionToken => Code::InvalidToken,
+            SigError::ExpiredToken => Code::ExpiredToken,
             SigError::UnknownAccessKey => Code::InvalidAccessKeyId,
             SigError::SignedHeaderAbsent | SigError::Mismatch => Code::SignatureDoesNotMatch,
         };

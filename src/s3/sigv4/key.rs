@@ -31,6 +31,11 @@ impl SigningKey {
         self.sign_lines(&[b"AWS4-HMAC-SHA256", timestamp.as_bytes(), scope.as_bytes(), &hex32(hash)])
     }
 
+    /// The signature of a form's policy, in base64 as it was sent.
+    pub(super) fn policy_signature(&self, policy: &[u8]) -> [u8; 32] {
+        self.sign_lines(&[policy])
+    }
+
     fn sign_lines(&self, lines: &[&[u8]]) -> [u8; 32] {
         let mut context = hmac::Context::with_key(&self.0);
         for (n, line) in lines.iter().enumerate() {

@@ -185,14 +185,14 @@ pub fn rewrite_parts(
 
 /// How names are written in a location's document.
 #[derive(Clone, Copy)]
-struct Names(Encoding);
+pub(super) struct Names(Encoding);
 
 impl Names {
-    fn of(root: &Element<'_>) -> Self {
+    pub(super) fn of(root: &Element<'_>) -> Self {
         Names(if root.text_of("EncodingType") == Some("url") { Encoding::Url } else { Encoding::Plain })
     }
 
-    fn read(self, element: &Element<'_>, name: &'static str) -> Result<String, XmlError> {
+    pub(super) fn read(self, element: &Element<'_>, name: &'static str) -> Result<String, XmlError> {
         let text = element.text_of(name).ok_or(XmlError::Missing(name))?;
         match self.0 {
             Encoding::Plain => Ok(text.to_owned()),
@@ -202,7 +202,7 @@ impl Names {
     }
 }
 
-fn common_prefixes(root: &Element<'_>, names: Names) -> Result<Vec<String>, XmlError> {
+pub(super) fn common_prefixes(root: &Element<'_>, names: Names) -> Result<Vec<String>, XmlError> {
     let groups = root.children_named("CommonPrefixes");
     let prefixes = groups.flat_map(|group| group.children_named("Prefix"));
     prefixes
@@ -214,12 +214,12 @@ fn common_prefixes(root: &Element<'_>, names: Names) -> Result<Vec<String>, XmlE
 }
 
 /// A list that does not say whether it goes on could hide objects.
-fn is_truncated(root: &Element<'_>) -> Result<bool, XmlError> {
+pub(super) fn is_truncated(root: &Element<'_>) -> Result<bool, XmlError> {
     let text = root.text_of("IsTruncated").ok_or(XmlError::Missing("IsTruncated"))?;
     requests::flag(text).filter(|_| !text.trim().is_empty()).ok_or(XmlError::Value("IsTruncated"))
 }
 
-fn text(element: &Element<'_>, name: &str) -> Option<String> {
+pub(super) fn text(element: &Element<'_>, name: &str) -> Option<String> {
     element.text_of(name).filter(|text| !text.is_empty()).map(str::to_owned)
 }
 

@@ -7,22 +7,32 @@
 mod answers;
 mod lists;
 mod requests;
+mod settings;
 mod tree;
+mod versions;
 mod writer;
 
 pub use answers::{
     BucketEntry, BucketList, CompleteAnswer, CopyAnswer, DeleteFailure, DeleteOutcome, Deleted,
     ErrorDocument, Outcome, complete_result, copy_part_result, copy_result, delete_result, initiate_result,
     list_buckets_result, location_constraint, parse_complete_result, parse_copy_result, parse_delete_result,
-    parse_error, parse_initiate_result, versioning_configuration,
+    parse_error, parse_initiate_result, post_response, private_acl,
 };
 pub use lists::{
     UploadEntry, UploadsPage, UploadsRequest, list_result, parse_list, parse_uploads, rewrite_parts,
     uploads_result,
 };
 pub use requests::{
-    Bound, CompleteRequest, CompletedPart, DeleteEntry, DeleteRequest, Tag, create_bucket_configuration,
-    parse_complete, parse_create_bucket, parse_delete, parse_tagging, write_complete, write_delete,
+    Bound, CompleteRequest, CompletedPart, DeleteEntry, DeleteRequest, Tag, check_restore,
+    create_bucket_configuration, parse_complete, parse_create_bucket, parse_delete, parse_tagging,
+    write_complete, write_delete,
+};
+pub use settings::{
+    bucket_tagging, check_root, cors_configuration, kept_cors, parse_bucket_tagging, parse_cors,
+};
+pub use versions::{
+    VersionElement, VersionEntry, VersioningStatus, VersionsPage, VersionsRequest, parse_versioning,
+    parse_versioning_answer, parse_versions, versioning_configuration, versions_result,
 };
 pub use writer::{Writer, document};
 
@@ -72,12 +82,16 @@ pub enum XmlError {
     Count { what: &'static str, limit: usize },
     #[error("an object key is longer than 1024 bytes of UTF-8")]
     KeyTooLong,
+    #[error("the relative elements (`..`) of an object key lead out of its bucket")]
+    KeyLeadsOut,
     #[error("parts must be listed in ascending order of PartNumber")]
     PartOrder,
-    #[error("tags: at most 10, keys of 1 to 128 characters that differ, values of at most 256 characters")]
+    #[error(
+        "tags: at most 10 (50 of a bucket), keys of 1 to 128 characters that differ, values of at most 256 characters"
+    )]
     Tags,
-    #[error("{0} in CreateBucketConfiguration is not implemented by this gateway")]
-    Unsupported(&'static str),
+    #[error("{element} in {document} is not implemented by this gateway")]
+    Unsupported { element: &'static str, document: &'static str },
 }
 
 impl From<XmlError> for S3Error {
@@ -85,9 +99,10 @@ impl From<XmlError> for S3Error {
         let code = match error {
             XmlError::TooLong { .. } => Code::MaxMessageLengthExceeded,
             XmlError::KeyTooLong => Code::KeyTooLongError,
+            XmlError::KeyLeadsOut => Code::InvalidURI,
             XmlError::PartOrder => Code::InvalidPartOrder,
             XmlError::Tags => Code::InvalidTag,
-            XmlError::Unsupported(_) => Code::NotImplemented,
+            XmlError::Unsupported { .. } => Code::NotImplemented,
             _ => Code::MalformedXML,
         };
         S3Error::new(code, error.to_string())
@@ -103,6 +118,12 @@ impl From<AnswerError> for S3Error {
     fn from(error: AnswerError) -> Self {
         S3Error::new(Code::ServiceUnavailable, error.to_string())
     }
+}
+
+/// How many documents this thread has read.
+#[cfg(test)]
+pub(crate) fn documents_read() -> usize {
+    tree::READ.get()
 }
 
 #[cfg(test)]

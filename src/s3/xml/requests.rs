@@ -46,7 +46,7 @@ impl std::fmt::Debug for DeleteEntry {
 /// The body of CompleteMultipartUpload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompleteRequest {
-    /// In ascending order, each number once.
+    /// In ascending order.
     pub parts: Vec<CompletedPart>,
 }
 
@@ -74,7 +74,10 @@ pub fn parse_create_bucket(body: &[u8], bound: Bound) -> Result<Option<String>, 
     let root = read(body, bound, 64)?.expect("CreateBucketConfiguration")?;
     for unsupported in ["Location", "Bucket", "Tags"] {
         if root.child(unsupported).is_some() {
-            return Err(XmlError::Unsupported(unsupported));
+            return Err(XmlError::Unsupported {
+                element: unsupported,
+                document: "CreateBucketConfiguration",
+            });
         }
     }
     let fields = Fields::of(&root, "CreateBucketConfiguration", &["LocationConstraint"])?;
@@ -107,9 +110,13 @@ pub fn parse_delete(body: &[u8], bound: Bound) -> Result<DeleteRequest, XmlError
 fn delete_entry(object: &Element<'_>) -> Result<DeleteEntry, XmlError> {
     let fields = Fields::of(object, "Object", &["Key", "VersionId", "ETag", "LastModifiedTime", "Size"])?;
     let key = fields.text("Key").filter(|key| !key.is_empty()).ok_or(XmlError::Missing("Key"))?;
+    let key: ObjectKey = key.parse().map_err(|_| XmlError::KeyTooLong)?;
+    if key.leads_out_of_its_bucket() {
+        return Err(XmlError::KeyLeadsOut);
+    }
     let owned = |name: &str| fields.text(name).filter(|text| !text.is_empty()).map(str::to_owned);
     Ok(DeleteEntry {
-        key: key.parse().map_err(|_| XmlError::KeyTooLong)?,
+        key,
         version: owned("VersionId"),
         etag: owned("ETag"),
         last_modified: owned("LastModifiedTime"),
@@ -117,7 +124,8 @@ fn delete_entry(object: &Element<'_>) -> Result<DeleteEntry, XmlError> {
     })
 }
 
-/// Reads the body of CompleteMultipartUpload: 1 to 10,000 parts in ascending order.
+/// Reads the body of CompleteMultipartUpload: 1 to 10,000 parts in ascending order. Whether a part may be named twice
+/// is left to the location: some take the last one.
 pub fn parse_complete(body: &[u8], bound: Bound) -> Result<CompleteRequest, XmlError> {
     let root = read(body, bound, 10 * MAX_PARTS)?.expect("CompleteMultipartUpload")?;
     let mut parts: Vec<CompletedPart> = Vec::new();
@@ -126,13 +134,12 @@ pub fn parse_complete(body: &[u8], bound: Bound) -> Result<CompleteRequest, XmlE
             return Err(XmlError::Unexpected("CompleteMultipartUpload"));
         }
         let part = completed_part(child)?;
-        if parts.last().is_some_and(|last| last.number >= part.number) {
+        if parts.last().is_some_and(|last| last.number > part.number) {
             return Err(XmlError::PartOrder);
         }
         parts.push(part);
     }
-    // Ascending numbers of 1 to 10,000 are 10,000 at most.
-    if parts.is_empty() {
+    if parts.is_empty() || parts.len() > MAX_PARTS {
         return Err(XmlError::Count { what: "Part", limit: MAX_PARTS });
     }
     Ok(CompleteRequest { parts })
@@ -172,6 +179,10 @@ fn part_number(text: &str) -> Option<u16> {
 
 /// Reads the body of PutObjectTagging (S3 user guide, "Categorizing your storage using tags").
 pub fn parse_tagging(body: &[u8], bound: Bound) -> Result<Vec<Tag>, XmlError> {
+    tags_of(body, bound, MOST_TAGS)
+}
+
+pub(super) fn tags_of(body: &[u8], bound: Bound, most: usize) -> Result<Vec<Tag>, XmlError> {
     let root = read(body, bound, 256)?.expect("Tagging")?;
     if root.children.iter().any(|child| child.name != "TagSet") {
         return Err(XmlError::Unexpected("Tagging"));
@@ -194,7 +205,17 @@ pub fn parse_tagging(body: &[u8], bound: Bound) -> Result<Vec<Tag>, XmlError> {
         }
         tags.push(Tag { key: key.to_owned(), value: value.to_owned() });
     }
-    if tags.len() > MOST_TAGS { Err(XmlError::Tags) } else { Ok(tags) }
+    if tags.len() > most { Err(XmlError::Tags) } else { Ok(tags) }
+}
+
+/// The body of RestoreObject: a copy of the object for a while, and nothing that would write it, or parts of it, elsewhere.
+pub fn check_restore(body: &[u8], bound: Bound) -> Result<(), XmlError> {
+    let root = read(body, bound, 64)?.expect("RestoreRequest")?;
+    let elsewhere = ["OutputLocation", "SelectParameters", "Type"];
+    match elsewhere.into_iter().find(|name| root.child(name).is_some()) {
+        Some(name) => Err(XmlError::Unsupported { element: name, document: "RestoreRequest" }),
+        None => Ok(()),
+    }
 }
 
 /// The body of a CreateBucket request to a location.
@@ -233,7 +254,7 @@ pub fn write_complete(request: &CompleteRequest) -> String {
     })
 }
 
-fn read(body: &[u8], bound: Bound, max_elements: usize) -> Result<Element<'_>, XmlError> {
+pub(super) fn read(body: &[u8], bound: Bound, max_elements: usize) -> Result<Element<'_>, XmlError> {
     if body.len() > bound.0 {
         return Err(XmlError::TooLong { limit: bound.0 });
     }
@@ -306,7 +327,10 @@ mod tests {
         assert_eq!(parse("<CreateBucketConfiguration/>"), Ok(None));
         assert_eq!(parse("<Other/>"), Err(XmlError::Root("CreateBucketConfiguration")));
         let tags = "<CreateBucketConfiguration><Tags/></CreateBucketConfiguration>";
-        assert_eq!(parse(tags), Err(XmlError::Unsupported("Tags")));
+        assert_eq!(
+            parse(tags),
+            Err(XmlError::Unsupported { element: "Tags", document: "CreateBucketConfiguration" })
+        );
         let long = format!(
             "<CreateBucketConfiguration><LocationConstraint>{}</LocationConstraint></CreateBucketConfiguration>",
             "x".repeat(64)
@@ -338,6 +362,7 @@ mod tests {
         assert_eq!(delete("<Object><Key>a</Key><IfOlder/></Object>"), Err(XmlError::Unexpected("Object")));
         assert_eq!(delete("<Object><Key><b/></Key></Object>"), Err(XmlError::Value("Key")));
         assert_eq!(delete("<Quiet>perhaps</Quiet>"), Err(XmlError::Value("Quiet")));
+        assert_eq!(delete("<Object><Key>../b/k</Key></Object>"), Err(XmlError::KeyLeadsOut));
         let long = format!("<Object><Key>{}</Key></Object>", "k".repeat(1025));
         assert_eq!(delete(&long), Err(XmlError::KeyTooLong));
         assert_eq!(parse_delete(&[b' '; 100], Bound(99)), Err(XmlError::TooLong { limit: 99 }));
@@ -360,7 +385,7 @@ mod tests {
         let part = |number: &str| format!("<Part><PartNumber>{number}</PartNumber><ETag>e</ETag></Part>");
         assert_eq!(complete(""), Err(XmlError::Count { what: "Part", limit: 10_000 }));
         assert_eq!(complete(&(part("2") + &part("1"))), Err(XmlError::PartOrder));
-        assert_eq!(complete(&(part("2") + &part("2"))), Err(XmlError::PartOrder));
+        assert_eq!(complete(&(part("2") + &part("2"))).map(|request| request.parts.len()), Ok(2));
         for number in ["0", "10001", "65537", "-1", "x", ""] {
             assert_eq!(complete(&part(number)), Err(XmlError::Value("PartNumber")), "{number}");
         }

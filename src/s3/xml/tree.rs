@@ -26,10 +26,22 @@ pub(super) struct Element<'a> {
     portable: bool,
 }
 
+#[cfg(test)]
+thread_local! {
+    /// Documents that this thread has read.
+    pub(crate) static READ: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Reads a document of at most `max_elements` elements.
 pub(super) fn parse(document: &[u8], max_elements: usize) -> Result<Element<'_>, XmlError> {
+    #[cfg(test)]
+    READ.set(READ.get() + 1);
     // Locations send blanks ahead of a late answer, so that the connection is not given up.
     let text = std::str::from_utf8(document).map_err(|_| XmlError::Encoding)?;
+    // No spelling of it is allowed, so a name with it in could be read and never be written.
+    if memchr::memchr(0, document).is_some() {
+        return Err(XmlError::Syntax);
+    }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_start();
     let mut reader = Reader::from_str(text);
     reader.config_mut().check_comments = true;
@@ -264,6 +276,7 @@ mod tests {
             "<a b/>",
             "<a>&lt</a>",
             "<a>&#0;</a>",
+            "<a>\0</a>",
             "<a>&#xd800;</a>",
             "<a b=\"1\" b=\"2\"/>",
             "<1/>",

@@ -99,7 +99,7 @@ fn a_folder_belongs_to_one_store_at_a_time() {
 fn a_folder_of_another_format_is_left_alone() {
     let folder = tempfile::TempDir::new().unwrap();
     drop(open(folder.path()));
-    for format in ["domicile-embedded-store 2", "", "something else"] {
+    for format in ["domicile-embedded-store 3", "", "something else"] {
         fs::write(folder.path().join("format"), format).unwrap();
         fs::write(folder.path().join("staging/file"), "theirs").unwrap();
         let opened = EmbeddedStore::open("de-test".parse().unwrap(), folder.path());

@@ -3,6 +3,7 @@
 mod durability;
 mod objects;
 mod uploads;
+mod versions;
 
 use std::path::Path;
 
