@@ -16,12 +16,14 @@ use cedar_policy::{
 
 use super::check::{Problem, Problems};
 use super::constraint::Constraint;
+use super::lint;
 use super::lower::{RuleForm, Vocabulary};
 use super::manifest::{
     Bloc, PackManifest, Regime, TomlProblem, WordKind, parse_aliases, parse_blocs, parse_regimes,
 };
 use super::mechanism::moment;
 use super::oracle::Made;
+use super::prove::{self, Invariant};
 use super::rego::Rego;
 use super::source::{BASE, ConstraintFiles, SourceFile, Sources};
 use super::words::Words;
@@ -47,6 +49,8 @@ pub struct Compiled {
     pub(super) named: CountrySet,
     /// Whether any rule asks where the client is. Otherwise answers do not depend on it.
     pub(super) asks_origin: bool,
+    /// What must never be allowed.
+    pub(super) invariants: Vec<Invariant>,
     pub(super) made: Made,
     /// Another engine that can refuse what the rules allow.
     pub(super) constraint: Option<Arc<Constraint>>,
@@ -98,6 +102,12 @@ impl Compiled {
     /// The ids of all rules, in the order of the packs.
     pub fn rule_ids(&self) -> impl Iterator<Item = &Arc<str>> {
         self.rules.iter().map(|rule| &rule.rule.id)
+    }
+
+    /// The same set without the rules at these positions.
+    pub(super) fn without(&self, positions: &BTreeSet<usize>) -> Compiled {
+        let rules = self.rules.iter().enumerate().filter(|(position, _)| !positions.contains(position));
+        Compiled { rules: rules.map(|(_, rule)| rule.clone()).collect(), ..self.clone() }
     }
 }
 
@@ -151,6 +161,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
         .map_err(|problem| found.toml(&sources.words, problem))
         .unwrap_or_default();
     let constraint = sources.constraint.as_ref().and_then(|files| read_constraint(files, &mut found));
+    let mut invariants = Vec::new();
     if let Some((schema, words)) = &mut schema {
         check_blocs(&sources.blocs, &blocs, words, &mut found);
         let listed: BTreeSet<String> = regimes.iter().map(|regime| regime.name.clone()).collect();
@@ -166,6 +177,12 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
             }
         }
         validate(schema, &set, &origin, &mut found);
+        if let Some(file) = &sources.invariants {
+            match prove::parse(&file.text, schema) {
+                Ok(parsed) => invariants = parsed,
+                Err(problems) => problems.into_iter().for_each(|problem| found.toml(file, problem)),
+            }
+        }
     }
     let (Some((schema, words)), true) = (schema, found.problems.is_empty()) else {
         return Err(Problems(found.problems));
@@ -183,6 +200,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
         regimes,
         rules,
         asks_origin,
+        invariants,
         made: Made::default(),
         constraint,
     })
@@ -410,6 +428,12 @@ fn read_rule(policy: Policy, pack: &str, file: &SourceFile, found: &mut Found) -
         let help =
             format!("the annotations are @id, @{}, @{}", ANNOTATIONS.join(", @"), OPTIONAL.join(", @"));
         found.at_id(file, &id, format!("the annotation @{word} is not known"), Some(help));
+    }
+    if lint::arithmetic(&policy) {
+        let message =
+            "the rule calculates: arithmetic can overflow, and a rule that overflows does not forbid";
+        let help = "compare a number of the operator with a literal";
+        found.at_id(file, &id, message.to_owned(), Some(help.to_owned()));
     }
     let role = read_role(&policy, &id, pack, file, found);
     if found.problems.len() > before {

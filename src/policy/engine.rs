@@ -7,6 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::compiled::{Compiled, compile_once};
 use super::decision::Decision;
+use super::prove;
 use super::snapshot::{Moment, Setting, Snapshot};
 use super::source::Sources;
 use super::{Activation, PackSource, PolicyError, PolicyHash, Question};
@@ -171,6 +172,7 @@ fn snapshot(sources: &Sources, setting: Setting, now: i64) -> Result<Snapshot, P
     let compiled = compile_once(sources).map_err(PolicyError::Invalid)?;
     let snapshot = Snapshot::new(compiled, Arc::new(setting), Moment::Clock(now))?;
     snapshot.warm()?;
+    prove::at_load(&snapshot)?;
     Ok(snapshot)
 }
 

@@ -21,13 +21,16 @@ mod engine;
 mod entities;
 pub mod explain;
 pub mod formatting;
+pub mod impact;
 pub mod kept;
+mod lint;
 mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
 mod oracle;
 mod rego;
+pub mod prove;
 pub mod scenario;
 pub mod shadow;
 mod snapshot;
@@ -204,6 +207,8 @@ pub enum PolicyError {
     Question(String),
     #[error("a lowered rule answered otherwise than Cedar; nothing is decided with this policy set")]
     Disagreement,
+    #[error("the policies do not keep their invariants:\n{0}")]
+    Unproved(String),
     #[error(transparent)]
     Activation(#[from] activation::ActivationError),
     #[error(transparent)]
