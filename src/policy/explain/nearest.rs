@@ -83,8 +83,12 @@ fn rank(snapshot: &Snapshot, key: &Key, allowed: impl Iterator<Item = (String, C
             // The closest group says most.
             let shared = shared.map(|bloc| (members(bloc), bloc)).min_by_key(|(size, _)| *size);
             let (rank, because) = match shared {
-                _ if key.subjects.contains(country) => ((0, 0), "a country that the data is about".to_owned()),
-                _ if key.held_in.contains(country) => ((1, 0), "a country that already holds a copy".to_owned()),
+                _ if key.subjects.contains(country) => {
+                    ((0, 0), "a country that the data is about".to_owned())
+                }
+                _ if key.held_in.contains(country) => {
+                    ((1, 0), "a country that already holds a copy".to_owned())
+                }
                 Some((size, bloc)) => {
                     ((2, size), format!("in {} with a country that the data is about", bloc.name))
                 }
