@@ -111,10 +111,44 @@ impl CountrySet {
         self
     }
 
-    /// The members in code order.
-    pub fn iter(&self) -> impl Iterator<Item = Country> + '_ {
-        Country::all().filter(|country| self.contains(*country))
+    /// The countries that both hold.
+    #[must_use]
+    pub fn intersection(mut self, other: CountrySet) -> CountrySet {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine &= theirs;
+        }
+        self
     }
+
+    /// Whether the two have a country in common.
+    pub fn meets(&self, other: &CountrySet) -> bool {
+        self.0.iter().zip(other.0).fold(0, |common, (mine, theirs)| common | (mine & theirs)) != 0
+    }
+
+    /// Whether every member is one of `other`.
+    pub fn is_subset(&self, other: &CountrySet) -> bool {
+        self.0.iter().zip(other.0).fold(0, |more, (mine, theirs)| more | (mine & !theirs)) == 0
+    }
+
+    /// One bit for each country, by [`Country::index`].
+    pub fn bits(&self) -> [u64; 4] {
+        self.0
+    }
+
+    /// The members in code order.
+    pub fn iter(&self) -> impl Iterator<Item = Country> + use<> {
+        self.0.into_iter().zip(0u8..).flat_map(|(word, n)| ones(word).map(move |bit| Country(64 * n + bit)))
+    }
+}
+
+/// Positions of the bits that are set, lowest first.
+fn ones(mut word: u64) -> impl Iterator<Item = u8> {
+    std::iter::from_fn(move || {
+        let lowest = word.trailing_zeros();
+        word &= word.wrapping_sub(1);
+        // At most 63: a word without any bit has 64 zeros.
+        u8::try_from(lowest).ok().filter(|bit| *bit < 64)
+    })
 }
 
 impl FromIterator<Country> for CountrySet {

@@ -8,7 +8,11 @@ use domicile::config::Config;
 use domicile::gateway::metrics::{
     BlameLabels, LocationLabels, Metrics, OutcomeLabels, RequestLabels, RuleLabels,
 };
+use domicile::policy::coverage::{Standing, coverage};
+use domicile::policy::formatting::format_text;
+use domicile::policy::{PackSource, cases as pack_cases, check, template};
 
+const COVERAGE: &str = include_str!("../docs/coverage.md");
 const CONFIGURATION: &str = include_str!("../docs/configuration.md");
 const SEMANTICS: &str = include_str!("../docs/semantics.md");
 const OPERATING: &str = include_str!("../docs/operating.md");
@@ -121,6 +125,104 @@ fn every_metric_is_in_the_table_of_metrics_with_its_type() {
     }
     let rows = OPERATING.lines().filter(|line| line.starts_with("| `domicile_")).count();
     assert_eq!(rows, documented, "docs/operating.md has metrics that the gateway has not");
+}
+
+#[test]
+fn the_page_of_coverage_is_what_the_shipped_packs_say() {
+    let said = coverage(&PackSource::embedded()).unwrap();
+    // Not compared by `assert_eq!`: nobody could read the difference of two such pages.
+    assert!(
+        format!("{said}\n") == COVERAGE,
+        "docs/coverage.md is not what the packs say; write it anew: cargo run -- policy coverage > docs/coverage.md"
+    );
+}
+
+#[test]
+fn every_provision_of_the_facts_of_law_is_a_rule_or_says_why_it_is_none() {
+    let said = coverage(&PackSource::embedded()).unwrap();
+    let ids: BTreeSet<&str> = said.ids().collect();
+    let wanted: Vec<&str> = include_str!("law_ids.txt").lines().collect();
+    assert_eq!(wanted.len(), 217);
+    let missing: Vec<_> = wanted.iter().filter(|id| !ids.contains(**id)).collect();
+    assert!(missing.is_empty(), "neither a rule nor listed as not enforced: {missing:?}");
+    for provision in said.packs.iter().flat_map(|pack| &pack.provisions) {
+        match provision.standing {
+            Standing::NotEnforced => {
+                assert!(
+                    provision.reason.as_ref().is_some_and(|reason| reason.len() > 20),
+                    "{}",
+                    provision.id
+                );
+            }
+            Standing::Enforced | Standing::SwitchedOff => {
+                assert!(!provision.means.is_empty() && provision.reason.is_none(), "{}", provision.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_examples_of_the_policy_page_are_a_pack_that_passes_its_tests() {
+    let page = include_str!("../docs/policies.md");
+    let blocks = |language: &str| -> Vec<&str> {
+        let fence = format!("```{language}\n");
+        page.split(fence.as_str()).skip(1).map(|rest| rest.split("```").next().unwrap()).collect()
+    };
+    let toml = |start: &str| -> &str {
+        let found: Vec<&str> = blocks("toml").into_iter().filter(|block| block.starts_with(start)).collect();
+        let [block] = found[..] else { panic!("one block that starts with {start}") };
+        block
+    };
+    let (manifest, cases) = (toml("name = "), toml("[[case]]"));
+    let [rules] = blocks("cedar")[..] else { panic!("one file of rules") };
+    let [scenarios] = blocks("jsonl")[..] else { panic!("one table") };
+    assert_eq!(format_text(rules).unwrap(), rules, "the example is not laid out as `policy fmt` would");
+
+    let folder = tempfile::tempdir().unwrap();
+    let policies = folder.path().join("policies");
+    template::export(&policies).unwrap();
+    let pack = policies.join("nz");
+    fs::create_dir(&pack).unwrap();
+    for (name, text) in
+        [("pack.toml", manifest), ("10.cedar", rules), ("cases.toml", cases), ("scenarios.jsonl", scenarios)]
+    {
+        fs::write(pack.join(name), text).unwrap();
+    }
+    let source = PackSource { directory: Some(policies), packs: vec!["nz".to_owned()] };
+    let report = check::check(&source).unwrap();
+    assert!(report.is_usable(), "{report}");
+    let tested = pack_cases::test(&source).unwrap();
+    assert!(tested.passed(), "{tested}");
+    let own: Vec<_> = tested.results.iter().filter(|result| result.pack == "nz").collect();
+    assert_eq!(own.len(), 4 + 5, "cases and scenarios");
+    assert!(tested.untested.iter().all(|rule| !rule.starts_with("NZ-")), "{tested}");
+}
+
+#[test]
+fn every_field_of_a_scenario_is_documented() {
+    let page = include_str!("../docs/policies.md");
+    let source = fs::read_to_string("src/policy/scenario.rs").unwrap();
+    let mut checked = 0;
+    for (of, prefix) in [
+        ("pub struct Scenario {", ""),
+        ("struct OperatorWord {", "operator."),
+        ("struct TargetWord {", "target."),
+        ("pub struct Answer {", ""),
+    ] {
+        let body = source.split(of).nth(1).unwrap().split("\n}").next().unwrap();
+        for line in body.lines().filter(|line| line.starts_with("    ") && line.ends_with(',')) {
+            let Some((field, _)) = line.trim().trim_start_matches("pub ").split_once(": ") else { continue };
+            if field == "operator" || field == "target" || field.contains(['#', '/', ' ']) {
+                continue;
+            }
+            assert!(
+                page.contains(&format!("`{prefix}{field}`")),
+                "docs/policies.md does not explain `{prefix}{field}`"
+            );
+            checked += 1;
+        }
+    }
+    assert!(checked > 20, "{checked}");
 }
 
 #[test]

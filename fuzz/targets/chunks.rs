@@ -31,7 +31,7 @@ pub fn run(data: &[u8]) -> bool {
             assert!(decoded.data.len() as u64 <= length);
             assert!(!decoded.is_finished || decoded.data.len() as u64 == length);
             // An unknown signature cannot be guessed.
-            assert!(!decoded.is_finished || *framing % 3 == 0);
+            assert!(!decoded.is_finished || framing.is_multiple_of(3));
             decoded.is_finished
         }
         Err(error) => {
@@ -53,7 +53,7 @@ fn decode(framing: u8, length: u64, body: &[u8], piece: usize) -> Result<Decoded
                     decoded.data.extend_from_slice(&data);
                 }
                 Event::Trailers(trailers) => decoded.trailers = trailers,
-                Event::ChunkVerified => assert!(framing % 3 != 0),
+                Event::ChunkVerified => assert!(!framing.is_multiple_of(3)),
                 Event::End => assert!(decoder.is_finished()),
             }
         }

@@ -327,6 +327,14 @@ pub trait Catalogue: Send + Sync {
         version: VersionAt,
         draft: EntryDraft,
     ) -> Answer<'_, Receipt>;
+    /// One transaction: end of a placement whose bytes are gone from their location without the gateway, and its `delete`
+    /// entry. `None`, and no change, when the object is not placed like that any more.
+    fn record_vanished(
+        &self,
+        handle: ObjectHandle,
+        placement: Placement,
+        draft: EntryDraft,
+    ) -> Answer<'_, Option<Receipt>>;
     /// A version, or a delete marker.
     fn find_version(&self, handle: ObjectHandle, which: Which) -> Answer<'_, Option<Version>>;
     /// What is known of versions that locations list, in the order asked.
@@ -356,6 +364,8 @@ pub trait Catalogue: Send + Sync {
     fn set_setting(&self, bucket: BucketHandle, setting: Setting, document: Option<String>)
     -> Answer<'_, ()>;
     fn setting(&self, bucket: BucketHandle, setting: Setting) -> Answer<'_, Option<String>>;
+    /// The current placements of up to `limit` objects of this bucket.
+    fn placed_in(&self, bucket: BucketHandle, limit: usize) -> Answer<'_, Vec<(ObjectHandle, Placement)>>;
     /// Objects, versions and delete markers that the catalogue places in this bucket, up to `limit`.
     fn count_in_bucket(&self, handle: BucketHandle, limit: usize) -> Answer<'_, usize>;
 

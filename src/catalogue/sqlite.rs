@@ -296,6 +296,19 @@ impl Catalogue for SqliteCatalogue {
         self.write(move |tx| tx.record_version_removal(intent, handle, &version, draft))
     }
 
+    fn record_vanished(
+        &self,
+        handle: ObjectHandle,
+        placement: Placement,
+        draft: EntryDraft,
+    ) -> Answer<'_, Option<Receipt>> {
+        self.write(move |tx| tx.record_vanished(handle, &placement, draft))
+    }
+
+    fn placed_in(&self, bucket: BucketHandle, limit: usize) -> Answer<'_, Vec<(ObjectHandle, Placement)>> {
+        self.read_many(move |db, _| reader::placed_in(db, bucket, limit))
+    }
+
     fn find_version(&self, handle: ObjectHandle, which: Which) -> Answer<'_, Option<Version>> {
         self.read(|db| versions::find(db, handle, &which))
     }

@@ -4,6 +4,7 @@ mod activation;
 mod audit;
 mod config;
 mod demo;
+mod explain;
 mod policy;
 mod ready;
 mod serve;

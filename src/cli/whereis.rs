@@ -11,7 +11,7 @@ use crate::catalogue::sqlite::SqliteCatalogue;
 use crate::catalogue::{Catalogue, HistoryLine, Placement};
 use crate::clock::iso8601;
 use crate::config::Config;
-use crate::names::{BucketName, ObjectKey};
+use crate::names::{BucketName, LocationId, ObjectKey};
 
 /// Entries of an object that are shown.
 const HISTORY: usize = 1000;
@@ -61,29 +61,43 @@ struct Line {
 
 impl Where {
     pub fn run(self) -> Result<ExitCode, CommandError> {
-        let (bucket, key) = parse(&self.object)?;
         let config = self.target.load()?;
-        let catalogue = SqliteCatalogue::open_read_only(&config.data)?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let found = runtime.block_on(async {
-            let handle = catalogue.object_handle(bucket.as_str(), key.as_str());
-            let Some(placement) = catalogue.find(handle).await? else {
-                return Ok::<_, CommandError>(None);
-            };
-            let history = catalogue.history(placement.object, HISTORY).await?;
-            Ok(Some((placement, history)))
-        })?;
-        let Some((placement, history)) = found else {
+        let Some(found) = find(&config, &self.object)? else {
             eprintln!("{} is not in the catalogue: no such object, or it was deleted", self.object);
             return Ok(ExitCode::from(1));
         };
-        let answer = Answer::new(self.object, &config, placement, history);
+        let answer = Answer::new(self.object, &config, found.placement, found.history);
         match self.format {
             Format::Json => print_json(&answer)?,
             Format::Text => answer.print(),
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// An object as the catalogue knows it.
+pub(super) struct Found {
+    pub bucket: BucketName,
+    /// The home location of its bucket.
+    pub home: Option<LocationId>,
+    pub placement: Placement,
+    pub history: Vec<HistoryLine>,
+}
+
+/// Looks an object up, `s3://bucket/key`. Changes nothing.
+pub(super) fn find(config: &Config, object: &str) -> Result<Option<Found>, CommandError> {
+    let (bucket, key) = parse(object)?;
+    let catalogue = SqliteCatalogue::open_read_only(&config.data)?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let handle = catalogue.object_handle(bucket.as_str(), key.as_str());
+        let Some(placement) = catalogue.find(handle).await? else {
+            return Ok(None);
+        };
+        let history = catalogue.history(placement.object, HISTORY).await?;
+        let home = catalogue.find_bucket(catalogue.bucket_handle(bucket.as_str())).await?;
+        Ok(Some(Found { home: home.and_then(|known| known.home), bucket, placement, history }))
+    })
 }
 
 fn parse(object: &str) -> Result<(BucketName, ObjectKey), CommandError> {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -187,17 +188,30 @@ impl ClassSet {
     /// The set closed upwards, which is what policies see: `personal.health` is also `personal`.
     #[must_use]
     pub fn with_ancestors(self) -> ClassSet {
-        let mut closed = self;
-        for class in self.iter() {
-            for ancestor in class.ancestors() {
-                closed.insert(ancestor);
-            }
-        }
-        closed
+        static ABOVE: LazyLock<Vec<ClassSet>> =
+            LazyLock::new(|| DataClass::all().map(|class| class.ancestors().collect()).collect());
+        let above = self.iter().filter_map(|class| ABOVE.get(class.index()));
+        above.fold(self, |closed, ancestors| closed.union(*ancestors))
+    }
+
+    /// Whether every class of `self` is one of `other`.
+    pub fn is_subset(self, other: ClassSet) -> bool {
+        self.0 & !other.0 == 0
+    }
+
+    /// One bit for each class, by [`DataClass::index`].
+    pub fn bits(self) -> u64 {
+        self.0
     }
 
     pub fn iter(self) -> impl Iterator<Item = DataClass> {
-        DataClass::all().filter(move |class| self.contains(*class))
+        let mut left = self.0;
+        std::iter::from_fn(move || {
+            let lowest = left.trailing_zeros() as usize;
+            left &= left.wrapping_sub(1);
+            // Only bits of classes are ever set.
+            (lowest < CLASSES.len()).then_some(DataClass(lowest as u8))
+        })
     }
 }
 

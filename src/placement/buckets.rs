@@ -1,5 +1,6 @@
 //! Buckets: known to the catalogue, and present in every location so that an object can be placed in any.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::future::join_all;
@@ -7,15 +8,20 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::{forward, read_document, record, versioning, xml_response};
 use crate::body::Body;
-use crate::catalogue::{Bucket, Versioning};
+use crate::catalogue::{Bucket, BucketHandle, Versioning};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
+use crate::label::Labels;
 use crate::locations::Location;
+use crate::log::{DecisionFacts, Event};
+use crate::names::LocationId;
 use crate::s3::checksum::Subject;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::{self, BucketEntry, BucketList};
 
+/// Placements that are ended in one go.
+const VANISHED_AT_ONCE: usize = 256;
 const MAX_DOCUMENT: usize = 64 << 10;
 /// The region whose buckets have no constraint.
 const FIRST_REGION: &str = "us-east-1";
@@ -163,12 +169,14 @@ pub async fn head(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, F
 
 /// DeleteBucket: only when it is empty everywhere.
 pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
-    existing(&gateway, &call).await?;
+    let bucket = existing(&gateway, &call).await?;
     let handle = gateway.catalogue.bucket_handle(call.bucket()?.as_str());
     let not_empty = || Failure::client(Code::BucketNotEmpty, "The bucket you tried to delete is not empty.");
-    if gateway.catalogue.count_in_bucket(handle, 1).await? > 0 {
+    let placed = gateway.catalogue.count_in_bucket(handle, 1).await? > 0;
+    if placed && bucket.versioning.keeps() {
         return Err(not_empty());
     }
+    let mut empty = BTreeSet::new();
     // Ask all before the first is deleted: a bucket gone in one place and full in another helps nobody.
     for location in gateway.locations.all() {
         let query = "list-type=2&max-keys=1";
@@ -184,6 +192,10 @@ pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
         if !xml::parse_list(&document)?.entries.is_empty() {
             return Err(not_empty());
         }
+        empty.insert(location.facts.id.clone());
+    }
+    if placed && forget_vanished(&gateway, &call, handle, &empty).await? == Vanished::NotAll {
+        return Err(not_empty());
     }
     let mut deleted: Vec<&Location> = Vec::new();
     for location in gateway.locations.all() {
@@ -205,6 +217,49 @@ pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
+}
+
+/// Whether what the catalogue places in a bucket is gone from its locations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Vanished {
+    All,
+    NotAll,
+}
+
+/// Ends the placements of objects that a lifecycle took: all locations say that they hold nothing. Not of those at a
+/// location that did not say so.
+async fn forget_vanished(
+    gateway: &Arc<Gateway>,
+    call: &Call,
+    bucket: BucketHandle,
+    empty: &BTreeSet<LocationId>,
+) -> Result<Vanished, Failure> {
+    loop {
+        let placed = gateway.catalogue.placed_in(bucket, VANISHED_AT_ONCE).await?;
+        if placed.is_empty() {
+            return Ok(Vanished::All);
+        }
+        if placed.iter().any(|(_, placement)| !empty.contains(&placement.location)) {
+            return Ok(Vanished::NotAll);
+        }
+        let ends = placed.into_iter().map(|(handle, placement)| async move {
+            let facts = gateway.locations.facts(&placement.location)?;
+            let labels = Labels {
+                classes: placement.classes,
+                subjects: placement.subjects,
+                coverage: placement.coverage,
+                evidence: Vec::new(),
+            };
+            let decision = DecisionFacts::default();
+            let mut draft = record::draft(call, Event::Delete, facts.country, &labels, decision);
+            draft.from.push(record::place(&facts));
+            draft.sealed.etag = Some(placement.etag.clone());
+            // In turn with writes of the same key.
+            let _guard = gateway.key_locks.lock(handle).await;
+            Ok::<_, Failure>(gateway.catalogue.record_vanished(handle, placement, draft).await?)
+        });
+        join_all(ends).await.into_iter().collect::<Result<Vec<_>, Failure>>()?;
+    }
 }
 
 fn declined(location: &Location, status: StatusCode) -> Failure {

@@ -2,7 +2,10 @@
 
 use http::{HeaderMap, header};
 
+use super::{settle, versions};
 use crate::catalogue::Placement;
+use crate::gateway::Gateway;
+use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
 use crate::s3::error::{Code, S3Error};
 
@@ -39,7 +42,24 @@ impl Conditions {
         }
     }
 
-    pub fn check(&self, existing: Option<&Placement>) -> Result<(), Failure> {
+    /// [`Conditions::check`], asking the location where the catalogue cannot know: an object that a lifecycle took is none.
+    pub async fn check_held(
+        &self,
+        gateway: &Gateway,
+        call: &Call,
+        existing: Option<&Placement>,
+    ) -> Result<(), Failure> {
+        let Err(failure) = self.check(existing) else { return Ok(()) };
+        let Some(existing) = existing.filter(|_| *self == Conditions::Absent) else { return Err(failure) };
+        let only = versions::only(existing);
+        match settle::held(gateway, &existing.location, call.bucket()?, call.key()?, &only).await {
+            Ok(None) => Ok(()),
+            // Also when it does not answer: the catalogue says that there is an object.
+            _ => Err(failure),
+        }
+    }
+
+    fn check(&self, existing: Option<&Placement>) -> Result<(), Failure> {
         let failed = |condition: &'static str| {
             let message = "At least one of the pre-conditions you specified did not hold.";
             Err(S3Error::new(Code::PreconditionFailed, message).detail("Condition", condition).into())

@@ -307,8 +307,8 @@ impl Deletion<'_> {
     /// Removes one version for good. The next older one is current then, wherever it rests.
     async fn of_version(&self, which: &Which, headers: HeaderMap) -> Result<Removal, Failure> {
         let version = self.gateway.catalogue.find_version(self.handle, which.clone()).await?;
-        check_etag(&headers, version.as_ref().map(|version| &version.placement))?;
         let Some(Version { kind, placement, .. }) = version else { return Ok(NOTHING) };
+        check_etag(&headers, Some(&placement))?;
         let name = versions::client_id(self.gateway, self.call.bucket()?, self.key, &placement)?;
         let query = format!("versionId={}", encode(placement.version.as_deref().unwrap_or(versions::NULL)));
         let (intent, draft) = self.begin(IntentKind::DeleteVersion, placement.clone()).await?;

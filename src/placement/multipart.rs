@@ -174,7 +174,8 @@ pub async fn complete(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<R
     let intent = write.open_intent(&labels, &permit).await?;
     let guard = gateway.key_locks.lock(handle).await;
     let verdict = Verdict { labels, permit: permit.clone(), intent, guard };
-    if let Err(failure) = conditions.check(gateway.catalogue.find(handle).await?.as_ref()) {
+    let existing = gateway.catalogue.find(handle).await?;
+    if let Err(failure) = conditions.check_held(&gateway, &write.call, existing.as_ref()).await {
         gateway.catalogue.drop_intent(verdict.intent.id()).await?;
         return Err(failure);
     }

@@ -168,10 +168,7 @@ async fn refused(location: &Location, response: Response<Body>) -> Failure {
             format!("location {} answered {status} {}", location.facts.id, error.code),
         );
     }
-    let code = match status {
-        StatusCode::NOT_IMPLEMENTED | StatusCode::METHOD_NOT_ALLOWED => Code::NotImplemented,
-        _ => Code::InvalidRequest,
-    };
+    let code = code_of(status, &error.code);
     let id = &location.facts.id;
     let message = format!(
         "Location {id} does not take it ({} {}), and a bucket's settings are alike in all its locations. Nothing was \
@@ -181,6 +178,14 @@ async fn refused(location: &Location, response: Response<Body>) -> Failure {
         error.message
     );
     Failure::client(code, message)
+}
+
+/// The location's own code, as far as the gateway knows it: what is wrong with a document is the same everywhere.
+fn code_of(status: StatusCode, name: &str) -> Code {
+    match status {
+        StatusCode::NOT_IMPLEMENTED | StatusCode::METHOD_NOT_ALLOWED => Code::NotImplemented,
+        _ => Code::named(name).filter(|code| code.status() == status).unwrap_or(Code::InvalidRequest),
+    }
 }
 
 fn request(
@@ -213,4 +218,19 @@ fn bare(status: StatusCode) -> Response<Body> {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_keeps_the_code_of_the_location_that_refuses() {
+        for code in [Code::InvalidArgument, Code::MalformedXML, Code::AccessDenied] {
+            assert_eq!(code_of(code.status(), code.name()), code);
+        }
+        assert_eq!(code_of(StatusCode::BAD_REQUEST, "SomethingNew"), Code::InvalidRequest);
+        assert_eq!(code_of(StatusCode::CONFLICT, "InvalidArgument"), Code::InvalidRequest);
+        assert_eq!(code_of(StatusCode::METHOD_NOT_ALLOWED, ""), Code::NotImplemented);
+    }
 }

@@ -115,7 +115,7 @@ pub(super) async fn store(
     conditions.keep_known(&mut headers);
     if conditions != Conditions::None {
         let previous = gateway.catalogue.find(handle).await?;
-        conditions.check(previous.as_ref())?;
+        conditions.check_held(gateway, &write.call, previous.as_ref()).await?;
         // Another location's ETag means nothing to this one, and what lies here unplaced is no object: there the check
         // under the lock decides alone.
         if previous.is_none_or(|previous| previous.location != location.facts.id) {
@@ -265,9 +265,11 @@ impl Write {
             intent = wider;
         }
         let guard = self.gateway.key_locks.lock(self.handle).await;
-        if conditions != Conditions::None
-            && let Err(failure) = conditions.check(self.gateway.catalogue.find(self.handle).await?.as_ref())
-        {
+        let existing = match conditions {
+            Conditions::None => None,
+            _ => self.gateway.catalogue.find(self.handle).await?,
+        };
+        if let Err(failure) = conditions.check_held(&self.gateway, &self.call, existing.as_ref()).await {
             self.gateway.catalogue.drop_intent(intent.id()).await?;
             return Err(failure);
         }

@@ -8,7 +8,7 @@ use cedar_policy::{Effect, Policy, PolicyId};
 
 use super::asking::{Asking, AtHome};
 use super::compiled::{Compiled, Role};
-use super::snapshot::{Key, Snapshot};
+use super::snapshot::{Key, Snapshot, Target};
 use super::{Action, PolicyError, Rule};
 
 /// The gates of a policy set without their `unless`.
@@ -30,21 +30,30 @@ impl Applicable {
 
     /// The gates that bind at the first place that is asked about.
     pub fn met(&self, snapshot: &Snapshot, key: &Key) -> Result<Vec<Arc<Rule>>, PolicyError> {
+        let target = match (key.action, key.reader) {
+            (Action::Read, Some(country)) => snapshot.reader(country, key.reader_entity)?,
+            // A reader in an unknown country is one in any country.
+            (Action::Read, None) => return Ok(Vec::new()),
+            _ if snapshot.setting.locations.is_empty() => return Ok(Vec::new()),
+            _ => snapshot.location(0)?,
+        };
+        let home = if key.home == Some(0) { AtHome::Yes } else { AtHome::No };
+        self.met_at(snapshot, key, target, home)
+    }
+
+    /// The gates that bind at one place.
+    pub fn met_at(
+        &self,
+        snapshot: &Snapshot,
+        key: &Key,
+        target: &Target,
+        home: AtHome,
+    ) -> Result<Vec<Arc<Rule>>, PolicyError> {
         let in_force = self.conditions.iter().filter(|(index, _)| {
             snapshot.compiled.rules.get(*index).is_some_and(|rule| rule.in_force(snapshot.now))
         });
         let policies = cedar_policy::PolicySet::from_policies(in_force.map(|(_, policy)| policy.clone()))
             .map_err(|error| PolicyError::Schema(error.to_string()))?;
-        let target = match (key.action, key.reader) {
-            (Action::Read, Some(country)) => snapshot.reader(country, key.reader_entity)?,
-            // A reader in an unknown country is one in any country.
-            (Action::Read, None) => return Ok(Vec::new()),
-            _ => match snapshot.locations().first() {
-                Some(target) => target,
-                None => return Ok(Vec::new()),
-            },
-        };
-        let home = if key.home == Some(0) { AtHome::Yes } else { AtHome::No };
         let held = Asking::new(snapshot, key).satisfied(&policies, target, home)?;
         let rules = held.into_iter().filter_map(|index| snapshot.compiled.rules.get(index));
         Ok(rules.map(|rule| Arc::clone(&rule.rule)).collect())

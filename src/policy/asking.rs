@@ -23,6 +23,9 @@ pub enum AtHome {
     No,
 }
 
+const PERSONAL: DataClass = DataClass::known("personal");
+const NON_PERSONAL: DataClass = DataClass::known("non_personal");
+
 /// What the policies are told about the object, apart from the place.
 #[derive(Debug, Clone, Default)]
 pub struct Facts {
@@ -31,7 +34,6 @@ pub struct Facts {
     /// Closed upwards.
     pub classes: ClassSet,
     pub subjects: CountrySet,
-    pub subject_blocs: Vec<usize>,
     pub uncovered: CountrySet,
     pub labelled: bool,
     pub scanned_completely: bool,
@@ -55,12 +57,8 @@ impl Facts {
         let mut held = key.classes;
         if !labelled && !key.scanned_completely {
             // Nobody knows what it is, so it is what binds most.
-            held = DataClass::all().filter(|class| class.name() == "personal").collect();
+            held.insert(PERSONAL);
         }
-        let subject_blocs = snapshot.compiled.blocs.iter().enumerate();
-        let subject_blocs = subject_blocs
-            .filter(|(_, bloc)| key.subjects.iter().any(|country| bloc.contains(country, snapshot.now)))
-            .map(|(index, _)| index);
         let declared = snapshot.declared(key);
         let or_subjects = |stated: CountrySet| if stated.is_empty() { key.subjects } else { stated };
         Facts {
@@ -74,11 +72,10 @@ impl Facts {
             held,
             classes: held.with_ancestors(),
             subjects: key.subjects,
-            subject_blocs: subject_blocs.collect(),
             uncovered: key.subjects.difference(snapshot.compiled.covers),
             labelled,
             scanned_completely: key.scanned_completely,
-            regulated: held.iter().any(|class| class.name() != "non_personal"),
+            regulated: !held.is_subset([NON_PERSONAL].into_iter().collect()),
             origin: key.origin,
             held_in: key.held_in,
         }
@@ -93,7 +90,7 @@ pub fn unknown_readers(snapshot: &Snapshot, key: &Key) -> Vec<Country> {
     let declared = snapshot.declared(key);
     let named = named.union(declared.collected_in).union(declared.service_in).union(declared.key_countries);
     let named: CountrySet = named.iter().chain(key.origin).chain(operator).collect();
-    let stand_ins = snapshot.alike.iter().filter_map(|group| group.difference(named).iter().next());
+    let stand_ins = snapshot.alike().iter().filter_map(|group| group.difference(named).iter().next());
     stand_ins.chain(named.iter()).collect()
 }
 
@@ -138,11 +135,7 @@ impl<'a> Asking<'a> {
             if !verdict.allowed {
                 return Ok(verdict);
             }
-            extend(&mut all.rules, &verdict.rules);
-            extend(&mut all.obligations, &verdict.obligations);
-            extend(&mut all.duties, &verdict.duties);
-            extend(&mut all.grounds, &verdict.grounds);
-            extend(&mut all.mechanisms, &verdict.mechanisms);
+            all.join(&verdict);
         }
         Ok(all)
     }
@@ -154,24 +147,25 @@ impl<'a> Asking<'a> {
         home: AtHome,
     ) -> Result<(bool, Vec<Arc<Rule>>), PolicyError> {
         let request = self.request(self.action.name(), target, kinds, home)?;
-        let gates = if self.action == Action::Commit { &self.snapshot.commits } else { &self.snapshot.gates };
+        let sets = &self.snapshot.oracle()?.sets;
+        let gates = if self.action == Action::Commit { &sets.commits } else { &sets.gates };
         let answer = Authorizer::new().is_authorized(&request, gates, &target.entities);
         if answer.diagnostics().errors().next().is_some() {
-            return Ok((false, vec![Arc::new(evaluation_error())]));
+            return Ok((false, vec![evaluation_error()]));
         }
         // A set of copies needs no permit of its own: each copy has one.
         let allowed = match self.action {
             Action::Commit => answer.diagnostics().reason().next().is_none(),
             _ => answer.decision() == cedar_policy::Decision::Allow,
         };
-        let rules = self.snapshot.rules_of(answer.diagnostics().reason());
+        let rules = sets.positions(answer.diagnostics().reason());
         let mut rules: Vec<_> = rules
             .into_iter()
             .filter_map(|index| self.snapshot.compiled.rules.get(index))
             .map(|rule| Arc::clone(&rule.rule))
             .collect();
         if !allowed && rules.is_empty() {
-            rules.push(Arc::new(default_deny()));
+            rules.push(default_deny());
         }
         Ok((allowed, rules))
     }
@@ -228,17 +222,18 @@ impl<'a> Asking<'a> {
             return Ok(());
         }
         let snapshot = self.snapshot;
-        for (action, asked) in [("Oblige", &snapshot.duties), ("Ground", &snapshot.grounds)] {
+        let sets = &snapshot.oracle()?.sets;
+        for (action, asked) in [("Oblige", &sets.duties), ("Ground", &sets.grounds)] {
             if asked.is_empty() {
                 continue;
             }
             let request = self.request(action, target, kinds, home)?;
             let answer = Authorizer::new().is_authorized(&request, asked, &target.entities);
             if answer.diagnostics().errors().next().is_some() {
-                *verdict = Verdict { rules: vec![Arc::new(evaluation_error())], ..Verdict::default() };
+                *verdict = Verdict { rules: vec![evaluation_error()], ..Verdict::default() };
                 return Ok(());
             }
-            for index in snapshot.rules_of(answer.diagnostics().reason()) {
+            for index in sets.positions(answer.diagnostics().reason()) {
                 let Some(rule) = snapshot.compiled.rules.get(index) else { continue };
                 match &rule.role {
                     Role::Duty(obligation) => verdict.owe(&rule.rule, obligation, target.country),
@@ -261,8 +256,22 @@ impl<'a> Asking<'a> {
         let answer = Authorizer::new().is_authorized(&request, policies, &target.entities);
         match answer.diagnostics().errors().next() {
             Some(error) => Err(PolicyError::Question(error.to_string())),
-            None => Ok(self.snapshot.rules_of(answer.diagnostics().reason())),
+            None => Ok(self.snapshot.oracle()?.sets.positions(answer.diagnostics().reason())),
         }
+    }
+
+    /// Whether these gates allow it, with exactly these mechanisms in force.
+    pub fn allowed_by(
+        &mut self,
+        gates: &PolicySet,
+        target: &Target,
+        kinds: &[usize],
+        home: AtHome,
+    ) -> Result<bool, PolicyError> {
+        let request = self.request(self.action.name(), target, kinds, home)?;
+        let answer = Authorizer::new().is_authorized(&request, gates, &target.entities);
+        let sound = answer.diagnostics().errors().next().is_none();
+        Ok(sound && answer.decision() == cedar_policy::Decision::Allow)
     }
 
     fn request(
@@ -281,7 +290,7 @@ impl<'a> Asking<'a> {
                 context
             }
         };
-        let operator = self.snapshot.operator.0.clone();
+        let operator = self.snapshot.oracle()?.operator.clone();
         Request::new(operator, uid("Action", action)?, target.uid.clone(), context, None)
             .map_err(|error| PolicyError::Question(error.to_string()))
     }

@@ -13,9 +13,10 @@ use super::check::{Problem, Problems};
 use super::compiled::{Compiled, compile};
 use super::decision::Decision;
 use super::mechanism::moment;
+use super::scenario::Table;
 use super::snapshot::{Key, Moment, Setting, Snapshot};
 use super::source::{SourceFile, Sources};
-use super::{Action, PackSource, PolicyError, Question, ReaderEntity};
+use super::{Action, PackSource, PolicyError, Question, ReaderEntity, table};
 use crate::config;
 use crate::label::DataClass;
 use crate::locations::LocationFacts;
@@ -38,18 +39,42 @@ pub struct CaseResult {
     pub failure: Option<String>,
 }
 
-/// Runs the cases of every pack of a source.
+/// Runs the cases and the tables of scenarios of every pack of a source.
 pub fn test(source: &PackSource) -> Result<TestReport, PolicyError> {
     let sources = source.read()?;
     let compiled = Arc::new(compile(&sources).map_err(PolicyError::Invalid)?);
+    run(&sources, &compiled)
+}
+
+/// Runs what these packs bring along against a policy set.
+pub(super) fn run(sources: &Sources, compiled: &Arc<Compiled>) -> Result<TestReport, PolicyError> {
     let mut results = Vec::new();
     let mut decided = BTreeSet::new();
-    for (pack, case) in read_cases(&sources)? {
-        let (failure, rules) = case.run(&compiled)?;
+    for (pack, case) in read_cases(sources)? {
+        let (failure, rules) = case.run(compiled)?;
         if failure.is_none() {
             decided.extend(rules);
         }
         results.push(CaseResult { pack, name: case.name, failure });
+    }
+    let table = Table::new(Arc::clone(compiled), None)?;
+    for (pack, file) in sources.packs.iter().filter_map(|pack| Some((&pack.name, pack.scenarios.as_ref()?))) {
+        for (number, line) in file.text.lines().enumerate().filter(|(_, line)| table::is_scenario(line)) {
+            let (name, failure) = match table::answer(&table, line.as_bytes()) {
+                Err((id, problem)) => (id, Some(problem)),
+                Ok((answer, None)) => (Some(answer.id), None),
+                Ok((answer, Some(expect))) => {
+                    let differences = table::differences(&answer, &expect);
+                    if differences.is_empty() {
+                        decided.extend(answer.rules);
+                    }
+                    (Some(answer.id), (!differences.is_empty()).then(|| differences.join("; ")))
+                }
+            };
+            let line = format!("scenarios.jsonl line {}", number + 1);
+            let name = name.map_or_else(|| line.clone(), |id| format!("{line}, {id}"));
+            results.push(CaseResult { pack: pack.clone(), name, failure });
+        }
     }
     let untested = compiled.rule_ids().map(ToString::to_string).filter(|id| !decided.contains(id));
     Ok(TestReport { policy: compiled.hash.0.to_string(), untested: untested.collect(), results })

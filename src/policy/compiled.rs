@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use aws_lc_rs::digest;
 use cedar_policy::{
@@ -16,10 +16,12 @@ use cedar_policy::{
 
 use super::check::{Problem, Problems};
 use super::constraint::Constraint;
+use super::lower::{RuleForm, Vocabulary};
 use super::manifest::{
     Bloc, PackManifest, Regime, TomlProblem, WordKind, parse_aliases, parse_blocs, parse_regimes,
 };
 use super::mechanism::moment;
+use super::oracle::Made;
 use super::rego::Rego;
 use super::source::{BASE, ConstraintFiles, SourceFile, Sources};
 use super::words::Words;
@@ -47,6 +49,7 @@ pub struct Compiled {
     pub(super) asks_origin: bool,
     /// Another engine that can refuse what the rules allow.
     pub(super) constraint: Option<Arc<Constraint>>,
+    pub(super) made: Made,
 }
 
 /// One rule with its policy.
@@ -54,6 +57,8 @@ pub struct Compiled {
 pub(super) struct CompiledRule {
     pub rule: Arc<Rule>,
     pub policy: Policy,
+    /// The policy, read for lowering when that was first needed.
+    form: OnceLock<Arc<RuleForm>>,
     /// The moment from which it is in force; `None` for drafts and what is in abeyance.
     pub effective: Option<i64>,
     /// The first moment at which it is no longer in force.
@@ -64,6 +69,13 @@ pub(super) struct CompiledRule {
 }
 
 impl CompiledRule {
+    /// The policy, read for lowering; `compiled` is the set that it is of.
+    pub fn form(&self, compiled: &Compiled) -> &RuleForm {
+        let Compiled { words, blocs, regimes, .. } = compiled;
+        self.form
+            .get_or_init(|| Arc::new(RuleForm::read(&self.policy, &Vocabulary { words, blocs, regimes })))
+    }
+
     pub fn in_force(&self, now: i64) -> bool {
         self.effective.is_some_and(|from| from <= now) && self.expires.is_none_or(|end| now < end)
     }
@@ -172,6 +184,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
         rules,
         asks_origin,
         constraint,
+        made: Made::default(),
     })
 }
 
@@ -220,7 +233,7 @@ impl Found<'_> {
 }
 
 /// One-based line and column (in characters) of a byte offset.
-fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
     let before = text.get(..offset.min(text.len())).unwrap_or(text);
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().map_or(0, |rest| rest.chars().count()) + 1;
@@ -416,6 +429,7 @@ fn read_rule(policy: Policy, pack: &str, file: &SourceFile, found: &mut Found) -
     Some(CompiledRule {
         rule: Arc::new(rule),
         policy: policy.new_id(PolicyId::new(&id)),
+        form: OnceLock::new(),
         effective: effective.filter(|_| in_force),
         expires,
         role: role?,

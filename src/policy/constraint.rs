@@ -135,8 +135,7 @@ impl Constraint {
         if !refused {
             return (Arc::clone(packs), lasts);
         }
-        let places = &snapshot.setting.locations;
-        (Arc::new(Decision::new(packs.policy().clone(), key.action, places, verdicts)), lasts)
+        (Arc::new(packs.with_verdicts(verdicts)), lasts)
     }
 }
 

@@ -4,19 +4,39 @@
 //! that allows it: whoever holds one proves that the policies were asked and said yes.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, OnceLock};
 
+use super::compiled::{Compiled, Role};
+use super::lower::{Places, Told, What, Words};
 use super::mechanism::MechanismUse;
 use super::{Action, Obligation, PolicyHash, Rule};
 use crate::locations::LocationFacts;
 use crate::names::{Country, LocationId};
 
 /// The answer to one question.
-#[derive(Debug, PartialEq)]
+///
+/// What is allowed is known when it is made. The rules and duties behind it are put together when they are first asked
+/// for: most answers are only looked at for the places.
 pub struct Decision {
-    policy: PolicyHash,
+    frame: Arc<Frame>,
     action: Action,
     allowed: LocationSet,
+    allows_any: bool,
+    told: Told,
+    reasons: OnceLock<Reasons>,
+}
+
+/// What all decisions of a snapshot have in common.
+pub(super) struct Frame {
+    pub compiled: Arc<Compiled>,
+    pub locations: Arc<[Arc<LocationFacts>]>,
+    /// As configured.
+    pub mechanisms: Vec<MechanismUse>,
+}
+
+/// What stands behind a decision.
+#[derive(Debug, PartialEq)]
+struct Reasons {
     /// One for each location in configured order; a read has just one.
     verdicts: Box<[Verdict]>,
     rules: Vec<Arc<Rule>>,
@@ -45,33 +65,87 @@ impl Verdict {
         extend(&mut self.obligations, &[obligation.at(country)]);
         extend(&mut self.duties, std::slice::from_ref(rule));
     }
+
+    /// Adds what stands behind another place that is allowed, too.
+    pub fn join(&mut self, other: &Verdict) {
+        extend(&mut self.rules, &other.rules);
+        extend(&mut self.obligations, &other.obligations);
+        extend(&mut self.duties, &other.duties);
+        extend(&mut self.grounds, &other.grounds);
+        extend(&mut self.mechanisms, &other.mechanisms);
+    }
 }
 
-impl Decision {
-    pub(super) fn new(
-        policy: PolicyHash,
-        action: Action,
-        places: &Arc<[Arc<LocationFacts>]>,
-        verdicts: Vec<Verdict>,
-    ) -> Decision {
-        let mut allowed = LocationSet::empty(Arc::clone(places));
+impl Reasons {
+    fn new(verdicts: Vec<Verdict>) -> Reasons {
         let (mut rules, mut obligations, mut mechanisms) = (Vec::new(), Vec::new(), Vec::new());
-        for (index, verdict) in verdicts.iter().enumerate() {
-            if verdict.allowed && action != Action::Read {
-                allowed.insert(index);
-            }
+        for verdict in &verdicts {
             extend(&mut rules, &verdict.rules);
             extend(&mut rules, &verdict.grounds);
             extend(&mut rules, &verdict.duties);
             extend(&mut obligations, &verdict.obligations);
             extend(&mut mechanisms, &verdict.mechanisms);
         }
-        Decision { policy, action, allowed, verdicts: verdicts.into(), rules, obligations, mechanisms }
+        Reasons { verdicts: verdicts.into(), rules, obligations, mechanisms }
+    }
+}
+
+impl PartialEq for Decision {
+    /// The same policies said the same for the same reasons.
+    fn eq(&self, other: &Self) -> bool {
+        (self.policy(), self.action, self.allows_any) == (other.policy(), other.action, other.allows_any)
+            && self.allowed == other.allowed
+            && self.reasons() == other.reasons()
+    }
+}
+
+impl fmt::Debug for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decision")
+            .field("policy", self.policy())
+            .field("action", &self.action)
+            .field("allowed", &self.allowed)
+            .field("reasons", self.reasons())
+            .finish()
+    }
+}
+
+impl Decision {
+    pub(super) fn new(frame: Arc<Frame>, action: Action, told: Told) -> Decision {
+        let places = Arc::clone(&frame.locations);
+        let (allowed, allows_any) = match &told.places {
+            Places::Locations => (told.allowed.clone(), !told.allowed.is_empty()),
+            // A read arrives at no location.
+            Places::Reader(country) => (Words::default(), told.allowed.has(country.index())),
+            Places::Readers(_) => (Words::default(), true),
+        };
+        let allowed = LocationSet { places, bits: allowed };
+        Decision { frame, action, allowed, allows_any, told, reasons: OnceLock::new() }
+    }
+
+    /// From verdicts that were reached place by place.
+    pub(super) fn of_verdicts(frame: Arc<Frame>, action: Action, verdicts: Vec<Verdict>) -> Decision {
+        let mut bits = Words::default();
+        let allowing = verdicts.iter().enumerate().filter(|(_, verdict)| verdict.allowed);
+        allowing.filter(|_| action != Action::Read).for_each(|(index, _)| bits.insert(index));
+        Decision {
+            action,
+            allowed: LocationSet { places: Arc::clone(&frame.locations), bits },
+            allows_any: verdicts.iter().any(|verdict| verdict.allowed),
+            told: Told::default(),
+            reasons: OnceLock::from(Reasons::new(verdicts)),
+            frame,
+        }
+    }
+
+    /// The same question, answered anew place by place.
+    pub(super) fn with_verdicts(&self, verdicts: Vec<Verdict>) -> Decision {
+        Decision::of_verdicts(Arc::clone(&self.frame), self.action, verdicts)
     }
 
     /// Hash of the policy set that answered.
     pub fn policy(&self) -> &PolicyHash {
-        &self.policy
+        &self.frame.compiled.hash
     }
 
     pub fn action(&self) -> Action {
@@ -85,22 +159,22 @@ impl Decision {
 
     /// Whether anything is allowed: some location, or the read.
     pub fn is_allowed(&self) -> bool {
-        self.verdicts.iter().any(|verdict| verdict.allowed)
+        self.allows_any
     }
 
     /// Every rule that decided: permits of what is allowed, prohibitions of what is not, and duties.
     pub fn rules(&self) -> &[Arc<Rule>] {
-        &self.rules
+        &self.reasons().rules
     }
 
     /// Duties that are due at any allowed place; [`Permit::obligations`] has those of one.
     pub fn obligations(&self) -> &[Obligation] {
-        &self.obligations
+        &self.reasons().obligations
     }
 
     /// Mechanisms that any allowed place depends on; [`Permit::mechanisms`] has those of one.
     pub fn mechanisms(&self) -> &[MechanismUse] {
-        &self.mechanisms
+        &self.reasons().mechanisms
     }
 
     /// The permit for one location, if the decision allows it.
@@ -119,7 +193,7 @@ impl Decision {
         if self.is_allowed() {
             return None;
         }
-        Some(Refusal::of(self.action, self.verdicts.iter()))
+        Some(Refusal::of(self.action, self.verdicts().iter()))
     }
 
     /// Why one location is refused. `None` when it is allowed or not configured.
@@ -129,14 +203,74 @@ impl Decision {
     }
 
     pub(super) fn verdicts(&self) -> &[Verdict] {
-        &self.verdicts
+        &self.reasons().verdicts
+    }
+
+    fn reasons(&self) -> &Reasons {
+        self.reasons.get_or_init(|| {
+            let verdicts = match &self.told.places {
+                Places::Locations => {
+                    let places = self.frame.locations.iter().enumerate();
+                    places.map(|(index, facts)| self.verdict(index, facts.country)).collect()
+                }
+                Places::Reader(country) => vec![self.verdict(country.index(), *country)],
+                Places::Readers(countries) => {
+                    let mut all = Verdict { allowed: true, ..Verdict::default() };
+                    for country in countries {
+                        all.join(&self.verdict(country.index(), *country));
+                    }
+                    vec![all]
+                }
+            };
+            Reasons::new(verdicts)
+        })
+    }
+
+    /// What was told of one place, in the words in which Cedar's authorizer would answer.
+    fn verdict(&self, place: usize, country: Country) -> Verdict {
+        let refused = |rules| Verdict { rules, ..Verdict::default() };
+        let here = |what: What| {
+            let held = self.told.held.iter().filter(move |held| held.what == what && held.is_at(place));
+            let mut here: Vec<usize> = held.map(|held| held.index as usize).collect();
+            if what != What::Mechanism {
+                here.sort_unstable();
+            }
+            here
+        };
+        let compiled =
+            |what: What| here(what).into_iter().filter_map(|index| self.frame.compiled.rules.get(index));
+        let rules = |what: What| compiled(what).map(|rule| Arc::clone(&rule.rule)).collect::<Vec<_>>();
+        if !here(What::Failed).is_empty() {
+            return refused(vec![evaluation_error()]);
+        }
+        if !self.told.allowed.has(place) {
+            let mut rules = rules(What::Forbid);
+            if rules.is_empty() {
+                rules.push(default_deny());
+            }
+            return refused(rules);
+        }
+        let mechanisms = here(What::Mechanism).into_iter();
+        let mut verdict = Verdict {
+            allowed: true,
+            rules: rules(What::Permit),
+            grounds: rules(What::Ground),
+            mechanisms: mechanisms.filter_map(|index| self.frame.mechanisms.get(index)).cloned().collect(),
+            ..Verdict::default()
+        };
+        for rule in compiled(What::Duty) {
+            if let Role::Duty(obligation) = &rule.role {
+                verdict.owe(&rule.rule, obligation, country);
+            }
+        }
+        verdict
     }
 
     fn verdict_at(&self, location: &LocationId) -> Option<&Verdict> {
         if self.action == Action::Read {
             return None;
         }
-        self.verdicts.get(self.allowed.position(location)?)
+        self.verdicts().get(self.allowed.position(location)?)
     }
 }
 
@@ -153,23 +287,12 @@ pub(super) fn extend<T: Clone + PartialEq>(list: &mut Vec<T>, more: &[T]) {
 #[derive(Clone)]
 pub struct LocationSet {
     places: Arc<[Arc<LocationFacts>]>,
-    bits: Box<[u64]>,
+    bits: Words,
 }
 
 impl LocationSet {
-    fn empty(places: Arc<[Arc<LocationFacts>]>) -> LocationSet {
-        let words = places.len().div_ceil(64);
-        LocationSet { places, bits: vec![0; words].into() }
-    }
-
-    fn insert(&mut self, index: usize) {
-        if let Some(word) = self.bits.get_mut(index / 64) {
-            *word |= 1 << (index % 64);
-        }
-    }
-
     fn has(&self, index: usize) -> bool {
-        self.bits.get(index / 64).is_some_and(|word| word & (1 << (index % 64)) != 0)
+        self.bits.has(index)
     }
 
     fn position(&self, location: &LocationId) -> Option<usize> {
@@ -181,11 +304,11 @@ impl LocationSet {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bits.iter().all(|word| *word == 0)
+        self.bits.is_empty()
     }
 
     pub fn len(&self) -> usize {
-        self.bits.iter().map(|word| word.count_ones() as usize).sum()
+        self.bits.len()
     }
 
     /// The members in configured order.
@@ -227,18 +350,18 @@ impl Permit {
 
     /// Duties that are due when the bytes arrive there.
     pub fn obligations(&self) -> &[Obligation] {
-        self.decision.verdicts.get(self.index).map_or(&[], |verdict| &verdict.obligations)
+        self.decision.verdicts().get(self.index).map_or(&[], |verdict| &verdict.obligations)
     }
 
     /// Mechanisms that this location depends on.
     pub fn mechanisms(&self) -> &[MechanismUse] {
-        self.decision.verdicts.get(self.index).map_or(&[], |verdict| &verdict.mechanisms)
+        self.decision.verdicts().get(self.index).map_or(&[], |verdict| &verdict.mechanisms)
     }
 
     /// The rules behind it: permits, then the grounds it rests on, then duties.
     pub fn rules(&self) -> impl Iterator<Item = &Arc<Rule>> {
         self.decision
-            .verdicts
+            .verdicts()
             .get(self.index)
             .into_iter()
             .flat_map(|v| v.rules.iter().chain(&v.grounds).chain(&v.duties))
@@ -305,23 +428,29 @@ fn message(action: Action, rules: &[Arc<Rule>]) -> String {
 }
 
 /// For a refusal that no prohibition made: no permit applied.
-pub(super) fn default_deny() -> Rule {
-    own_rule(
-        "BASE-DEFAULT-DENY",
-        "default deny",
-        "No permit of the base pack applies, and what is not permitted is refused.",
-        "Label the object: tags `data-class` and `subject-country`.",
-    )
+pub(super) fn default_deny() -> Arc<Rule> {
+    static RULE: LazyLock<Arc<Rule>> = LazyLock::new(|| {
+        Arc::new(own_rule(
+            "BASE-DEFAULT-DENY",
+            "default deny",
+            "No permit of the base pack applies, and what is not permitted is refused.",
+            "Label the object: tags `data-class` and `subject-country`.",
+        ))
+    });
+    Arc::clone(&RULE)
 }
 
 /// For a rule that could not be evaluated: Cedar would skip it, we refuse.
-pub(super) fn evaluation_error() -> Rule {
-    own_rule(
-        "BASE-EVALUATION-ERROR",
-        "fail closed",
-        "A rule could not be evaluated, so nothing is allowed.",
-        "Ask the administrator to run `domicile policy check`.",
-    )
+pub(super) fn evaluation_error() -> Arc<Rule> {
+    static RULE: LazyLock<Arc<Rule>> = LazyLock::new(|| {
+        Arc::new(own_rule(
+            "BASE-EVALUATION-ERROR",
+            "fail closed",
+            "A rule could not be evaluated, so nothing is allowed.",
+            "Ask the administrator to run `domicile policy check`.",
+        ))
+    });
+    Arc::clone(&RULE)
 }
 
 fn no_location() -> Rule {

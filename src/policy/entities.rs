@@ -1,12 +1,14 @@
 //! Words and the operator as Cedar values.
 
 use std::collections::{BTreeSet, HashSet};
+use std::sync::{Arc, LazyLock};
 
 use cedar_policy::{Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression};
 
 use super::PolicyError;
 use super::compiled::Compiled;
 use super::manifest::WordKind;
+use super::words::Words;
 use crate::config;
 use crate::label::class::DataClass;
 use crate::names::Country;
@@ -43,44 +45,86 @@ impl Literals {
     }
 }
 
-pub fn operator_entity(
-    operator: &config::Operator,
-    compiled: &Compiled,
-    words: &Literals,
-) -> Result<(EntityUid, Entity), PolicyError> {
-    let mut tags: BTreeSet<&str> = BTreeSet::new();
-    for text in operator.tags.iter().chain(operator.sector.as_ref().filter(|sector| *sector != "other")) {
-        tags.insert(compiled.words.word(WordKind::Tag, text)?);
+/// Who is accountable, in the words of the schema.
+#[derive(Debug, Clone)]
+pub struct Holder {
+    pub country: Option<Country>,
+    pub tags: BTreeSet<Arc<str>>,
+    pub people: i64,
+    pub sensitive_people: i64,
+    pub sensitive_counted: bool,
+    pub us_persons: i64,
+    pub daily_accesses: i64,
+}
+
+impl Holder {
+    pub fn new(operator: &config::Operator, words: &Words) -> Result<Holder, PolicyError> {
+        let mut tags: BTreeSet<Arc<str>> = BTreeSet::new();
+        for text in operator.tags.iter().chain(operator.sector.as_ref().filter(|sector| *sector != "other")) {
+            tags.insert(Arc::clone(words.word(WordKind::Tag, text)?));
+        }
+        let flags = [
+            ("ciio", operator.ciio),
+            ("government", operator.public_body),
+            ("pi_volume_processor", operator.pi_volume_processor),
+        ];
+        tags.extend(flags.iter().filter(|(_, set)| *set).map(|(tag, _)| Arc::from(*tag)));
+        let counts = operator.counts;
+        // A number that nobody stated counts as much as can be.
+        let number = |count: Option<u64>| count.and_then(|count| count.try_into().ok()).unwrap_or(i64::MAX);
+        Ok(Holder {
+            country: operator.country,
+            tags,
+            people: number(counts.people),
+            sensitive_people: number(counts.sensitive_people.or(counts.in_object)),
+            sensitive_counted: counts.sensitive_people.is_some(),
+            us_persons: number(counts.us_persons),
+            daily_accesses: number(counts.daily_accesses),
+        })
     }
-    let flags = [
-        ("ciio", operator.ciio),
-        ("government", operator.public_body),
-        ("pi_volume_processor", operator.pi_volume_processor),
-    ];
-    tags.extend(flags.iter().filter(|(_, set)| *set).map(|(tag, _)| *tag));
-    let tags = tags.into_iter().map(|tag| literal("Tag", tag)).collect::<Result<Vec<_>, _>>()?;
+}
+
+pub fn operator_entity(holder: &Holder, words: &Literals) -> Result<(EntityUid, Entity), PolicyError> {
+    let tags = holder.tags.iter().map(|tag| literal("Tag", tag)).collect::<Result<Vec<_>, _>>()?;
     let uid = uid("Operator", "operator")?;
-    let counts = operator.counts;
-    let number = |count: Option<u64>| {
-        RestrictedExpression::new_long(count.and_then(|count| count.try_into().ok()).unwrap_or(i64::MAX))
-    };
+    let number = RestrictedExpression::new_long;
     let attributes = [
-        ("countries", RestrictedExpression::new_set(operator.country.map(|country| words.country(country)))),
+        ("countries", RestrictedExpression::new_set(holder.country.map(|country| words.country(country)))),
         ("tags", RestrictedExpression::new_set(tags)),
-        ("people", number(counts.people)),
-        ("sensitivePeople", number(counts.sensitive_people.or(counts.in_object))),
-        ("sensitiveCounted", RestrictedExpression::new_bool(counts.sensitive_people.is_some())),
-        ("usPersons", number(counts.us_persons)),
-        ("dailyAccesses", number(counts.daily_accesses)),
+        ("people", number(holder.people)),
+        ("sensitivePeople", number(holder.sensitive_people)),
+        ("sensitiveCounted", RestrictedExpression::new_bool(holder.sensitive_counted)),
+        ("usPersons", number(holder.us_persons)),
+        ("dailyAccesses", number(holder.daily_accesses)),
     ];
     let attributes = attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
     let entity = Entity::new(uid.clone(), attributes, HashSet::new()).map_err(schema_error)?;
     Ok((uid, entity))
 }
 
+/// The entity types of the schema.
+const KINDS: [&str; 13] = [
+    "Action",
+    "Attr",
+    "Bloc",
+    "Cert",
+    "Class",
+    "Country",
+    "Location",
+    "Mechanism",
+    "Operator",
+    "Reader",
+    "Regime",
+    "Tag",
+    "Zone",
+];
+
 pub fn uid(kind: &str, id: &str) -> Result<EntityUid, PolicyError> {
-    let kind: EntityTypeName =
-        kind.parse().map_err(|_| PolicyError::Schema(format!("no entity type {kind}")))?;
+    // Cedar runs its whole parser over each name, which costs more than all else that is done with a word.
+    static PARSED: LazyLock<Vec<(&str, EntityTypeName)>> =
+        LazyLock::new(|| KINDS.iter().filter_map(|kind| Some((*kind, kind.parse().ok()?))).collect());
+    let parsed = PARSED.iter().find(|(known, _)| *known == kind).map(|(_, parsed)| parsed.clone());
+    let kind = parsed.ok_or_else(|| PolicyError::Schema(format!("no entity type {kind}")))?;
     Ok(EntityUid::from_type_name_and_id(kind, EntityId::new(id)))
 }
 

@@ -3,15 +3,27 @@
 //! It asks the same snapshot machinery as requests do, with the operator and the mechanisms that the question
 //! assumes. What would help is found by asking again with more, not read out of the rules' prose.
 
-use std::fmt;
+mod answer;
+mod nearest;
+mod parts;
+mod ways;
+
 use std::sync::Arc;
 
-use serde::Serialize;
+use cedar_policy::Effect;
 
+pub use answer::{Explanation, MissingPermit, PlaceAnswer, RuleAnswer};
+pub use nearest::Near;
+pub use ways::Way;
+
+use super::applies::Applicable;
+use super::asking::{Asking, AtHome};
+use super::compiled::Compiled;
+use super::compiled::Role;
 use super::decision::Verdict;
-use super::manifest::WordKind;
-use super::snapshot::{Key, Moment, Place, Setting, Snapshot};
-use super::{Action, Engine, MechanismUse, PolicyError, Question, ReaderEntity, Rule};
+use super::scenario::{Scenario, ScenarioError, Table};
+use super::snapshot::{Key, Moment, Place, Setting, Snapshot, Target};
+use super::{Action, Engine, PolicyError, Question, ReaderEntity, Rule};
 use crate::config;
 use crate::label::{ClassSet, Coverage};
 use crate::names::{AppId, BucketName, Country, CountrySet, LocationId};
@@ -23,10 +35,14 @@ pub struct ExplainRequest {
     pub classes: ClassSet,
     pub subjects: CountrySet,
     pub coverage: Coverage,
+    /// The bucket, whose configured facts then count; some other when absent.
+    pub bucket: Option<BucketName>,
     /// One location, or all of them.
     pub location: Option<LocationId>,
     /// For `Read`; `None` is unknown.
     pub reader: Option<Country>,
+    /// For `Read`: whose staff or systems read.
+    pub reader_entity: ReaderEntity,
     /// The bucket's home location.
     pub home: Option<LocationId>,
     /// Countries that already hold a copy.
@@ -35,51 +51,8 @@ pub struct ExplainRequest {
     pub operator: Option<config::Operator>,
     /// Beside the configured mechanisms.
     pub mechanisms: Vec<config::Mechanism>,
-}
-
-/// The answer, for people and as JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Explanation {
-    /// Hash of the policy set.
-    pub policy: String,
-    pub action: &'static str,
-    pub places: Vec<PlaceAnswer>,
-    /// Locations that are allowed, in configured order, also where only one was asked about.
-    pub allowed: Vec<String>,
-}
-
-/// What holds for one place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct PlaceAnswer {
-    /// `us-east (US)`, `a reader in US`, `a reader in an unknown country`.
-    pub place: String,
-    pub allowed: bool,
-    /// The permits if it is allowed, otherwise every prohibition that stands against it.
-    pub rules: Vec<RuleAnswer>,
-    pub obligations: Vec<String>,
-    /// Mechanisms without which it would be refused.
-    pub mechanisms: Vec<String>,
-    /// Each would turn the refusal into a permission.
-    pub would_be_allowed_with: Vec<Way>,
-}
-
-/// One rule, for people.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct RuleAnswer {
-    pub id: String,
-    pub law: String,
-    pub article: String,
-    pub explain: String,
-    pub remedy: String,
-    pub confidence: String,
-    pub pack: String,
-}
-
-/// One thing that would help: mechanisms in force for the place, and copies that are already held.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Way {
-    pub mechanisms: Vec<String>,
-    pub copies_in: Vec<String>,
+    /// As on that day, in seconds since the Unix epoch; now when absent.
+    pub as_of: Option<i64>,
 }
 
 /// Explains what the engine's policies say.
@@ -91,232 +64,188 @@ pub fn explain(engine: &Engine, request: &ExplainRequest) -> Result<Explanation,
         mechanisms: configured.mechanisms.iter().chain(&request.mechanisms).cloned().collect(),
         facts: configured.facts.clone(),
     };
-    let snapshot = Snapshot::new(engine.compiled(), Arc::new(setting), Moment::Clock(engine.now()))?;
+    let at = request.as_of.map_or_else(|| Moment::Clock(engine.now()), Moment::AsOf);
+    let snapshot = Snapshot::new(engine.compiled(), Arc::new(setting), at)?;
     for asked in [&request.location, &request.home].into_iter().flatten() {
         if snapshot.position(asked).is_none() {
             return Err(PolicyError::UnknownLocation(asked.clone()));
         }
     }
     let name = |_| PolicyError::Question("a placeholder name was refused".to_owned());
-    let (bucket, app) =
-        ("explain".parse::<BucketName>().map_err(name)?, "explain".parse::<AppId>().map_err(name)?);
+    let app = "explain".parse::<AppId>().map_err(name)?;
+    let placeholder = "explain".parse::<BucketName>().map_err(name)?;
     let key = snapshot.key(&Question {
         action: request.action,
         classes: request.classes,
         subjects: request.subjects,
         scanned_completely: request.coverage == Coverage::Complete,
-        bucket: &bucket,
+        bucket: request.bucket.as_ref().unwrap_or(&placeholder),
         app: &app,
         home: request.home.as_ref(),
         origin: None,
         held_in: request.held_in,
         reader: request.reader,
-        reader_entity: ReaderEntity::Other,
+        reader_entity: request.reader_entity,
         copies: Default::default(),
     });
+    let explainer = Explainer { snapshot: &snapshot, key, applicable: &Applicable::new(&snapshot.compiled)? };
     let decision = snapshot.evaluate(key)?;
     let mut places = Vec::new();
-    if request.action == Action::Read {
-        let place = match request.reader {
-            Some(country) => format!("a reader in {country}"),
-            None => "a reader in an unknown country".to_owned(),
-        };
-        if let Some(verdict) = decision.verdicts().first() {
-            let mut answer = PlaceAnswer::new(place, verdict);
-            if let (false, Some(country)) = (verdict.allowed, request.reader) {
-                answer.would_be_allowed_with =
-                    ways(&snapshot, key, Place::Reader(country), country, request)?;
-            }
-            places.push(answer);
-        }
-    } else {
-        for (index, (facts, verdict)) in
-            snapshot.setting.locations.iter().zip(decision.verdicts()).enumerate()
+    for (place, index, verdict) in asked_places(&snapshot, &key, decision.verdicts()) {
+        let facts = snapshot.setting.locations.get(index);
+        let asked = request.location.as_ref();
+        if request.action != Action::Read && asked.is_some_and(|id| facts.is_none_or(|facts| facts.id != *id))
         {
-            if request.location.as_ref().is_some_and(|asked| *asked != facts.id) {
-                continue;
-            }
-            let mut answer = PlaceAnswer::new(format!("{} ({})", facts.id, facts.country), verdict);
-            if !verdict.allowed {
-                let place = Place::Location(index);
-                answer.would_be_allowed_with = ways(&snapshot, key, place, facts.country, request)?;
-            }
-            places.push(answer);
+            continue;
         }
+        places.push(explainer.place(place, verdict)?);
     }
     Ok(Explanation {
+        about: None,
         policy: decision.policy().0.to_string(),
         action: request.action.name(),
         places,
         allowed: decision.allowed().iter().map(|place| format!("{} ({})", place.id, place.country)).collect(),
+        nearest: nearest::nearest(&snapshot, &key, decision.allowed().iter()),
     })
 }
 
-/// How many alternatives are worth reading.
-const MOST_WAYS: usize = 6;
+/// Explains scenarios of a table.
+pub struct Scenarios {
+    table: Table,
+    applicable: Applicable,
+}
 
-/// The smallest additions that would turn a refusal: single mechanisms, else pairs, else one larger set; each first
-/// with the copies as they are, then with a copy held in every subject country.
-fn ways(
+impl Scenarios {
+    /// `as_of` is the day for scenarios that name none, in seconds since the Unix epoch.
+    pub fn new(compiled: Arc<Compiled>, as_of: Option<i64>) -> Result<Scenarios, PolicyError> {
+        Ok(Scenarios { applicable: Applicable::new(&compiled)?, table: Table::new(compiled, as_of)? })
+    }
+
+    /// One scenario has one place. Where it is refused, countries near to the subjects are tried.
+    pub fn explain(&self, scenario: &Scenario) -> Result<Explanation, ScenarioError> {
+        let (snapshot, key) = self.table.question(scenario)?;
+        let explainer = Explainer { snapshot: &snapshot, key, applicable: &self.applicable };
+        // The reference semantics, as the table's own answers have it.
+        let decision = snapshot.evaluate_by_cedar(key)?;
+        let mut places = Vec::new();
+        for (place, _, verdict) in asked_places(&snapshot, &key, decision.verdicts()) {
+            places.push(explainer.place(place, verdict)?);
+        }
+        let refused = places.iter().any(|place| !place.allowed);
+        Ok(Explanation {
+            about: Some(format!("scenario {}", scenario.id)),
+            policy: decision.policy().0.to_string(),
+            action: key.action.name(),
+            places,
+            allowed: decision.allowed().iter().map(|place| place.country.to_string()).collect(),
+            nearest: if refused { nearest::nearest_countries(&snapshot, &key)? } else { Vec::new() },
+        })
+    }
+}
+
+/// The places of a question, each with its position and its verdict; `None` is a reader in an unknown country.
+fn asked_places<'a>(
     snapshot: &Snapshot,
+    key: &Key,
+    verdicts: &'a [Verdict],
+) -> impl Iterator<Item = (Option<Place>, usize, &'a Verdict)> {
+    let (action, reader, length) = (key.action, key.reader, snapshot.setting.locations.len());
+    verdicts.iter().take(length.max(1)).enumerate().map(move |(index, verdict)| match (action, reader) {
+        (Action::Read, country) => (country.map(Place::Reader), index, verdict),
+        _ => (Some(Place::Location(index)), index, verdict),
+    })
+}
+
+/// Where bytes would arrive, and whether that is the bucket's home.
+fn target<'a>(snapshot: &'a Snapshot, key: &Key, place: Place) -> Result<(&'a Target, AtHome), PolicyError> {
+    match place {
+        Place::Reader(country) => Ok((snapshot.reader(country, key.reader_entity)?, AtHome::No)),
+        Place::Location(index) => {
+            let home = key.home.is_some_and(|home| usize::from(home) == index);
+            Ok((snapshot.location(index)?, if home { AtHome::Yes } else { AtHome::No }))
+        }
+    }
+}
+
+/// One question while its places are explained.
+struct Explainer<'a> {
+    snapshot: &'a Snapshot,
     key: Key,
-    place: Place,
-    country: Country,
-    request: &ExplainRequest,
-) -> Result<Vec<Way>, PolicyError> {
-    let words = snapshot.compiled.words.list(WordKind::Mechanism);
-    let in_force = snapshot.mechanisms_for(&key, country);
-    let others: Vec<usize> = (0..words.len()).filter(|kind| !in_force.contains(kind)).collect();
-    let more_copies = request.held_in.union(request.subjects);
-    for held_in in [request.held_in, more_copies] {
-        let helps = |added: &[usize]| {
-            let kinds: Vec<usize> = in_force.iter().chain(added).copied().collect();
-            snapshot.would_allow(key, place, &kinds, held_in)
+    applicable: &'a Applicable,
+}
+
+impl Explainer<'_> {
+    fn place(&self, place: Option<Place>, verdict: &Verdict) -> Result<PlaceAnswer, PolicyError> {
+        let answers = |rules: &[Arc<Rule>]| -> Vec<RuleAnswer> {
+            rules.iter().map(|rule| RuleAnswer::from(&**rule)).collect()
         };
-        if !helps(&others)? {
-            continue;
-        }
-        let sets = smallest(&others, &helps)?;
-        let copies_in: Vec<String> =
-            held_in.difference(request.held_in).iter().map(|c| c.to_string()).collect();
-        let word = |kind: &usize| words.get(*kind).map(ToString::to_string);
-        let ways = sets.iter().map(|set| Way {
-            mechanisms: set.iter().filter_map(word).collect(),
-            copies_in: copies_in.clone(),
-        });
-        return Ok(ways.collect());
-    }
-    Ok(Vec::new())
-}
-
-/// The smallest subsets of `all` that help; `all` itself does.
-fn smallest(
-    all: &[usize],
-    helps: &impl Fn(&[usize]) -> Result<bool, PolicyError>,
-) -> Result<Vec<Vec<usize>>, PolicyError> {
-    if helps(&[])? {
-        return Ok(vec![Vec::new()]);
-    }
-    let singles = all.iter().map(|one| vec![*one]);
-    let mut sets = helpful(singles, helps)?;
-    if sets.is_empty() {
-        let pairs =
-            all.iter().enumerate().flat_map(|(n, one)| all.iter().skip(n + 1).map(|two| vec![*one, *two]));
-        sets = helpful(pairs, helps)?;
-    }
-    if sets.is_empty() {
-        let mut set = all.to_vec();
-        for kind in all {
-            let without: Vec<usize> = set.iter().copied().filter(|other| other != kind).collect();
-            if helps(&without)? {
-                set = without;
-            }
-        }
-        sets.push(set);
-    }
-    Ok(sets)
-}
-
-fn helpful(
-    sets: impl Iterator<Item = Vec<usize>>,
-    helps: &impl Fn(&[usize]) -> Result<bool, PolicyError>,
-) -> Result<Vec<Vec<usize>>, PolicyError> {
-    let mut found = Vec::new();
-    for set in sets {
-        if found.len() < MOST_WAYS && helps(&set)? {
-            found.push(set);
-        }
-    }
-    Ok(found)
-}
-
-impl PlaceAnswer {
-    fn new(place: String, verdict: &Verdict) -> PlaceAnswer {
-        PlaceAnswer {
-            place,
+        let mut answer = PlaceAnswer {
+            place: self.name(place),
             allowed: verdict.allowed,
-            rules: verdict.rules.iter().map(|rule| RuleAnswer::from(&**rule)).collect(),
+            rules: answers(&verdict.rules),
+            met: Vec::new(),
+            grounds: answers(&verdict.grounds),
             obligations: verdict.obligations.iter().map(|o| o.0.to_string()).collect(),
+            duties: answers(&verdict.duties),
             mechanisms: verdict.mechanisms.iter().map(ToString::to_string).collect(),
+            missing_permits: Vec::new(),
             would_be_allowed_with: Vec::new(),
+        };
+        let Some(place) = place else { return Ok(answer) };
+        let (arrival, home) = target(self.snapshot, &self.key, place)?;
+        if verdict.allowed {
+            answer.met = answers(&self.applicable.met_at(self.snapshot, &self.key, arrival, home)?);
+            return Ok(answer);
         }
-    }
-}
-
-impl From<&Rule> for RuleAnswer {
-    fn from(rule: &Rule) -> RuleAnswer {
-        RuleAnswer {
-            id: rule.id.to_string(),
-            law: rule.law.to_string(),
-            article: rule.article.to_string(),
-            explain: rule.explain.to_string(),
-            remedy: rule.remedy.to_string(),
-            confidence: rule.confidence.to_string(),
-            pack: rule.pack.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for Explanation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for place in &self.places {
-            writeln!(f, "{place}")?;
-        }
-        if self.action != Action::Read.name() && self.places.iter().any(|place| !place.allowed) {
-            match self.allowed.as_slice() {
-                [] => writeln!(f, "No configured location is allowed.")?,
-                allowed => writeln!(f, "Allowed: {}.", allowed.join(", "))?,
+        for rule in &mut answer.rules {
+            let compiled = self.snapshot.compiled.rules.iter().find(|other| *other.rule.id == *rule.id);
+            if let Some(compiled) = compiled {
+                rule.unless =
+                    parts::exceptions(&compiled.policy)?.into_iter().map(|part| part.text).collect();
             }
         }
-        write!(f, "Policy set {}.", self.policy)
+        answer.missing_permits = self.missing_permits(arrival, home)?;
+        answer.would_be_allowed_with = ways::ways(self.snapshot, self.key, place)?;
+        Ok(answer)
     }
-}
 
-impl fmt::Display for PlaceAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, if self.allowed { "allowed" } else { "refused" })?;
-        for rule in &self.rules {
-            write!(f, "\n  {} ({}, {})\n    {}", rule.id, rule.law, rule.article, rule.explain)?;
-            if rule.confidence != "high" {
-                write!(f, "\n    The pack's confidence in this reading is {}.", rule.confidence)?;
-            }
-            if !self.allowed {
-                write!(f, "\n    Remedy: {}", rule.remedy)?;
-            }
-        }
-        for mechanism in &self.mechanisms {
-            write!(f, "\n  Rests on the mechanism {mechanism}.")?;
-        }
-        for obligation in &self.obligations {
-            write!(f, "\n  Due: {obligation}")?;
-        }
-        for way in &self.would_be_allowed_with {
-            write!(f, "\n  Would be allowed with {way}.")?;
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Way {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mechanisms =
-            self.mechanisms.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(" and ");
-        let copies = self.copies_in.join(" and ");
-        match (mechanisms.is_empty(), copies.is_empty()) {
-            (false, true) => write!(f, "{mechanisms} in force for this place"),
-            (true, _) => write!(f, "a copy already held in {copies}"),
-            (false, false) => {
-                write!(f, "{mechanisms} in force for this place and a copy already held in {copies}")
-            }
+    fn name(&self, place: Option<Place>) -> String {
+        match place {
+            None => "a reader in an unknown country".to_owned(),
+            Some(Place::Reader(country)) => format!("a reader in {country}"),
+            Some(Place::Location(index)) => match self.snapshot.setting.locations.get(index) {
+                Some(facts) => format!("{} ({})", facts.id, facts.country),
+                None => "no location".to_owned(),
+            },
         }
     }
-}
 
-impl fmt::Display for MechanismUse {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.reference {
-            Some(reference) => write!(f, "{} ({reference})", self.kind),
-            None => f.write_str(&self.kind),
+    /// What each permit lacks; nothing when one of them applies, for then a prohibition refuses.
+    fn missing_permits(&self, arrival: &Target, home: AtHome) -> Result<Vec<MissingPermit>, PolicyError> {
+        // A set of copies needs no permit of its own.
+        if self.key.action == Action::Commit {
+            return Ok(Vec::new());
         }
+        let mut asking = Asking::new(self.snapshot, &self.key);
+        let mut missing = Vec::new();
+        for rule in &self.snapshot.compiled.rules {
+            let asked = rule.role == Role::Gate && rule.in_force(self.snapshot.now);
+            if !asked || rule.policy.effect() != Effect::Permit {
+                continue;
+            }
+            let mut lacks = Vec::new();
+            for part in parts::requirements(&rule.policy)? {
+                if !part.holds(&mut asking, arrival, home)? {
+                    lacks.push(part.text);
+                }
+            }
+            if lacks.is_empty() {
+                return Ok(Vec::new());
+            }
+            let (id, explain) = (rule.rule.id.to_string(), rule.rule.explain.to_string());
+            missing.push(MissingPermit { id, explain, lacks });
+        }
+        Ok(missing)
     }
 }

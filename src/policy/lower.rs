@@ -8,160 +8,204 @@
 //! Cedar stays the oracle: [`super::asking`] asks it the same questions, and the tests compare the answers.
 
 mod answer;
+mod code;
+mod fixed;
+mod fold;
+mod form;
 mod rule;
 
-pub use answer::verdicts;
+pub use answer::{Places, Told, What, Words, told};
+pub use fixed::Site;
+pub use form::{RuleForm, Vocabulary};
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use cedar_policy::{ActionConstraint, Authorizer, Effect, Policy, PolicySet, Request};
+use cedar_policy::{Authorizer, Effect, PolicySet, Request};
 
 use super::asking::{AtHome, Facts};
 use super::compiled::{CompiledRule, Role};
 use super::entities::uid;
-use super::manifest::WordKind;
-use super::snapshot::{Snapshot, Target};
-use super::{Action, PolicyError};
-use crate::names::Country;
+use super::snapshot::Snapshot;
+use super::{Action, PolicyError, ReaderEntity};
+use crate::names::{Country, CountrySet};
 
-use rule::{Lowering, Test};
+use code::{Code, Coded, Inputs, Slots, Source};
+use fixed::Answers;
+use fold::Folding;
+use rule::Test;
 
 /// A set of up to 64 places.
 pub(super) type Lanes = u64;
 
 /// The rules that are in force for one action, over up to 64 places.
 pub struct Program {
+    sites: Vec<Site>,
     /// The places that there are.
     all: Lanes,
     /// The places that need no permit.
     open: Lanes,
-    gates: Vec<LoweredRule>,
-    duties: Vec<LoweredRule>,
-    grounds: Vec<LoweredRule>,
-    by_country: HashMap<Country, Lanes>,
-    /// For each configured mechanism, its kind and the places that it reaches.
+    rules: [Vec<LoweredRule>; 3],
+    gates: Code,
+    duties: Code,
+    grounds: Code,
+    /// The kinds of mechanism that are configured, in the schema's order.
+    kinds: Vec<usize>,
+    /// For each configured mechanism, the position of its kind among those, and the places that it reaches.
     reach: Vec<(usize, Lanes)>,
-    kinds: usize,
 }
 
+/// One rule over the places of a program.
 struct LoweredRule {
     /// Position in the compiled set.
     index: usize,
     effect: Effect,
-    test: RuleTest,
-}
-
-enum RuleTest {
-    Lowered(Test),
-    /// For Cedar itself.
-    Slow(Box<PolicySet>),
-}
-
-/// What a question looks like to a program.
-pub struct Inputs<'a> {
-    pub facts: &'a Facts,
-    /// The place that is the bucket's home.
-    pub home: Lanes,
-    /// For each kind of mechanism, the places where it counts.
-    pub mechanisms: Vec<Lanes>,
+    /// `None` when Cedar has to be asked.
+    test: Option<Test>,
 }
 
 /// Which rules hold where.
-pub struct Outcome {
-    pub allowed: Lanes,
+#[derive(Default)]
+struct Outcome {
+    allowed: Lanes,
     /// Positions in the compiled set, with the places where they hold.
-    pub permits: Vec<(usize, Lanes)>,
-    pub forbids: Vec<(usize, Lanes)>,
+    permits: Vec<(u32, Lanes)>,
+    forbids: Vec<(u32, Lanes)>,
     /// Places at which some rule could not be evaluated: they are refused.
-    pub failed: Lanes,
+    failed: Lanes,
 }
 
 impl Program {
     /// Lowers the rules for `action` over these places.
-    pub fn compile(snapshot: &Snapshot, action: Action, targets: &[&Target]) -> Result<Program, PolicyError> {
-        let mut by_country: HashMap<Country, Lanes> = HashMap::new();
-        for (lane, target) in targets.iter().enumerate() {
-            *by_country.entry(target.country).or_default() |= 1 << lane;
+    fn compile(
+        snapshot: &Snapshot,
+        action: Action,
+        reader: ReaderEntity,
+        sites: Vec<Site>,
+    ) -> Result<Program, PolicyError> {
+        let mut places: Vec<(Country, Lanes)> = Vec::new();
+        for (lane, site) in sites.iter().enumerate() {
+            match places.iter_mut().find(|(country, _)| *country == site.country) {
+                Some((_, lanes)) => *lanes |= 1 << lane,
+                None => places.push((site.country, 1 << lane)),
+            }
         }
-        let all = if targets.len() >= 64 { Lanes::MAX } else { (1 << targets.len()) - 1 };
-        let lowering = Lowering { snapshot, targets, by_country: &by_country };
+        let all = if sites.len() >= 64 { Lanes::MAX } else { (1 << sites.len()) - 1 };
         let lower = |wanted: fn(&Role) -> bool, action: &str| {
+            let answers = Answers::new(snapshot, action, reader);
             let rules = snapshot.compiled.rules.iter().enumerate();
             let rules = rules.filter(|(_, rule)| wanted(&rule.role) && rule.in_force(snapshot.now));
-            let rules = rules.filter(|(_, rule)| applies(&rule.policy, action));
-            rules.map(|(index, rule)| lowering.rule(index, rule, action)).collect::<Result<Vec<_>, _>>()
+            let rules = rules.map(|(index, rule)| (index, rule, rule.form(&snapshot.compiled)));
+            let rules = rules.filter(|(_, _, form)| form.applies(action));
+            let lowered = rules.map(|(index, rule, form)| LoweredRule {
+                index,
+                effect: rule.policy.effect(),
+                test: form.condition.as_ref().map(|form| Test::new(form, &answers, &sites)),
+            });
+            lowered.collect::<Vec<_>>()
         };
         let commits = action == Action::Commit;
         let mut gates = match commits {
-            true => lower(|role| *role == Role::Commit, action.name())?,
-            false => lower(|role| *role == Role::Gate, action.name())?,
+            true => lower(|role| *role == Role::Commit, action.name()),
+            false => lower(|role| *role == Role::Gate, action.name()),
         };
         // Permits first: where nothing is permitted, no prohibition needs to be looked at.
         gates.sort_by_key(|rule| rule.effect != Effect::Permit);
         let (duties, grounds) = match commits {
             true => (Vec::new(), Vec::new()),
             false => (
-                lower(|role| matches!(role, Role::Duty(_)), "Oblige")?,
-                lower(|role| *role == Role::Ground, "Ground")?,
+                lower(|role| matches!(role, Role::Duty(_)), "Oblige"),
+                lower(|role| *role == Role::Ground, "Ground"),
             ),
         };
-        let open = if commits { all } else { 0 };
-        let reach = snapshot.scopes.iter().filter_map(|scope| {
-            let kind = snapshot.kind(&scope.used.kind)?;
-            let reached = by_country.iter().filter(|(country, _)| scope.reaches(**country));
-            Some((kind, reached.fold(0, |lanes, (_, places)| lanes | places)))
+
+        let of_scope = |scope: &super::mechanism::Scope| snapshot.kind(&scope.used.kind);
+        let mut kinds: Vec<usize> = snapshot.scopes.iter().filter_map(of_scope).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let reach = snapshot.scopes.iter().map(|scope| {
+            let kind = of_scope(scope);
+            let slot = kinds.iter().position(|known| Some(*known) == kind).unwrap_or(usize::MAX);
+            let reached = places.iter().filter(|(country, _)| scope.reaches(*country));
+            (slot, reached.fold(0, |lanes, (_, places)| lanes | places))
         });
         let reach = reach.collect();
-        let kinds = snapshot.compiled.words.list(WordKind::Mechanism).len();
-        Ok(Program { all, open, gates, duties, grounds, by_country, reach, kinds })
+
+        let blocs: Vec<CountrySet> = snapshot.blocs().to_vec();
+        let folding = Folding { all, kinds: &kinds, blocs: &blocs };
+        let code = |rules: &[LoweredRule]| -> Result<Code, PolicyError> {
+            let mut sources = Vec::with_capacity(rules.len());
+            for rule in rules {
+                let source = match &rule.test {
+                    None => Source::Slow(Box::new(alone(snapshot.compiled.rules.get(rule.index))?)),
+                    Some(test) => match folding.fold(test) {
+                        // It is for other operators, or for other places.
+                        node if node.never_holds() => continue,
+                        node => Source::Node(node),
+                    },
+                };
+                sources.push((u32::try_from(rule.index).unwrap_or(u32::MAX), rule.effect, source));
+            }
+            Ok(Code::new(sources, &places))
+        };
+        Ok(Program {
+            all,
+            open: if commits { all } else { 0 },
+            gates: code(&gates)?,
+            duties: code(&duties)?,
+            grounds: code(&grounds)?,
+            rules: [gates, duties, grounds],
+            kinds,
+            reach,
+            sites,
+        })
     }
 
     /// The rules that Cedar has to evaluate, as positions in the compiled set.
     pub fn slow(&self) -> impl Iterator<Item = usize> {
-        let rules = self.gates.iter().chain(&self.duties).chain(&self.grounds);
-        rules.filter(|rule| matches!(rule.test, RuleTest::Slow(_))).map(|rule| rule.index)
+        self.rules.iter().flatten().filter(|rule| rule.test.is_none()).map(|rule| rule.index)
     }
 
     /// The mechanisms that count for these facts, place by place.
-    pub fn mechanisms(&self, snapshot: &Snapshot, facts: &Facts) -> Vec<Lanes> {
-        let mut lanes = vec![0; self.kinds];
-        for (scope, (kind, reach)) in snapshot.scopes.iter().zip(&self.reach) {
-            if scope.counts_for(facts.held, snapshot.now)
-                && let Some(places) = lanes.get_mut(*kind)
-            {
-                *places |= reach;
+    fn mechanisms(&self, snapshot: &Snapshot, facts: &Facts) -> Slots {
+        let mut slots = Slots::new(self.kinds.len());
+        for (scope, (slot, reach)) in snapshot.scopes.iter().zip(&self.reach) {
+            if scope.counts_for(facts.held, snapshot.now) {
+                slots.set(*slot, slots.at(*slot) | reach);
             }
         }
-        lanes
+        slots
     }
 
     /// The gates' answer for the places in `live`.
-    pub fn decide(&self, asked: &Asked<'_>, inputs: &Inputs<'_>, live: Lanes) -> Outcome {
-        let mut outcome = Outcome { allowed: 0, permits: Vec::new(), forbids: Vec::new(), failed: 0 };
+    fn decide(&self, asked: &Asked<'_>, inputs: &Inputs<'_>, live: Lanes) -> Outcome {
         let live = live & self.all;
-        for rule in &self.gates {
-            let (holds, failed) = self.test(rule, asked, inputs, live);
+        let mut outcome = Outcome::default();
+        let (mut permitted, mut forbidden) = (self.open & live, 0);
+        for rule in self.gates.candidates(inputs.facts) {
+            let (holds, failed) = self.holds(&self.gates, rule, asked, inputs, live);
             outcome.failed |= failed;
-            if holds == 0 {
-                continue;
-            }
             match rule.effect {
-                Effect::Permit => outcome.permits.push((rule.index, holds)),
-                Effect::Forbid => outcome.forbids.push((rule.index, holds)),
+                _ if holds == 0 => {}
+                Effect::Permit => {
+                    permitted |= holds;
+                    outcome.permits.push((rule.rule, holds));
+                }
+                Effect::Forbid => {
+                    forbidden |= holds;
+                    outcome.forbids.push((rule.rule, holds));
+                }
             }
         }
-        let union = |rules: &[(usize, Lanes)]| rules.iter().fold(0, |lanes, (_, places)| lanes | places);
-        outcome.allowed = (self.open | union(&outcome.permits)) & !union(&outcome.forbids) & !outcome.failed;
+        outcome.allowed = permitted & !forbidden & !outcome.failed;
         outcome
     }
 
-    /// Whether the gates allow anything; without saying why.
-    pub fn allows(&self, asked: &Asked<'_>, inputs: &Inputs<'_>, live: Lanes) -> Lanes {
-        let mut permitted = self.open;
+    /// The places in `live` that the gates allow; without saying why.
+    fn allows(&self, asked: &Asked<'_>, inputs: &Inputs<'_>, live: Lanes) -> Lanes {
         let mut open = live & self.all;
-        for rule in &self.gates {
-            let (holds, failed) = self.test(rule, asked, inputs, open);
+        let mut permitted = self.open;
+        for rule in self.gates.candidates(inputs.facts) {
+            let (holds, failed) = self.holds(&self.gates, rule, asked, inputs, open);
             open &= !failed;
             match rule.effect {
                 Effect::Permit => permitted |= holds,
@@ -174,77 +218,51 @@ impl Program {
         open & permitted
     }
 
-    /// The duties that are due at the places in `live`, and the places where that could not be found out.
-    pub fn duties(
-        &self,
-        asked: &Asked<'_>,
-        inputs: &Inputs<'_>,
-        live: Lanes,
-    ) -> (Vec<(usize, Lanes)>, Lanes) {
-        self.satisfied(&self.duties, asked, inputs, live)
-    }
-
-    /// The same for the grounds on which what is allowed rests.
-    pub fn grounds(
-        &self,
-        asked: &Asked<'_>,
-        inputs: &Inputs<'_>,
-        live: Lanes,
-    ) -> (Vec<(usize, Lanes)>, Lanes) {
-        self.satisfied(&self.grounds, asked, inputs, live)
-    }
-
+    /// The rules of one kind that hold at the places in `live`, and the places where that could not be found out.
     fn satisfied(
         &self,
-        rules: &[LoweredRule],
+        code: &Code,
         asked: &Asked<'_>,
         inputs: &Inputs<'_>,
         live: Lanes,
-    ) -> (Vec<(usize, Lanes)>, Lanes) {
-        let mut due = Vec::new();
+        mut found: impl FnMut(u32, Lanes),
+    ) -> Lanes {
         let mut all_failed = 0;
-        for rule in rules {
-            let (holds, failed) = self.test(rule, asked, inputs, live & self.all);
+        if live == 0 {
+            return 0;
+        }
+        for rule in code.candidates(inputs.facts) {
+            let (holds, failed) = self.holds(code, rule, asked, inputs, live & self.all);
             all_failed |= failed;
             if holds != 0 {
-                due.push((rule.index, holds));
+                found(rule.rule, holds);
             }
         }
-        (due, all_failed)
+        all_failed
     }
 
-    fn test(
+    fn holds(
         &self,
-        rule: &LoweredRule,
+        code: &Code,
+        rule: &Coded,
         asked: &Asked<'_>,
         inputs: &Inputs<'_>,
         live: Lanes,
     ) -> (Lanes, Lanes) {
-        match &rule.test {
-            RuleTest::Lowered(test) => {
-                let mut failed = 0;
-                let holds = test.holds(inputs, &self.by_country, live, &mut failed);
-                (holds & live & !failed, failed)
-            }
-            RuleTest::Slow(policies) => asked.cedar(policies, inputs, live),
-        }
+        code.holds(rule, inputs, live, |policies| self.cedar(policies, asked, inputs, live))
     }
-}
 
-/// What Cedar needs to be asked about a rule that was not lowered.
-#[derive(Clone, Copy)]
-pub struct Asked<'a> {
-    pub snapshot: &'a Snapshot,
-    pub action: &'a str,
-    pub targets: &'a [&'a Target],
-}
-
-impl Asked<'_> {
-    /// The places in `live` where the rule holds, and those where it cannot be evaluated.
-    fn cedar(&self, policies: &PolicySet, inputs: &Inputs<'_>, live: Lanes) -> (Lanes, Lanes) {
+    /// The places in `live` where a rule that has no lowered form holds, and those where it cannot be evaluated.
+    fn cedar(
+        &self,
+        policies: &PolicySet,
+        asked: &Asked<'_>,
+        inputs: &Inputs<'_>,
+        live: Lanes,
+    ) -> (Lanes, Lanes) {
         let (mut holds, mut failed) = (0, 0);
-        for (lane, target) in self.targets.iter().enumerate().filter(|(lane, _)| live >> lane & 1 == 1) {
-            match self.one(policies, inputs, lane, target) {
+        for (lane, site) in self.sites.iter().enumerate().filter(|(lane, _)| live >> lane & 1 == 1) {
+            match self.ask(policies, asked, inputs, lane, site) {
                 Ok(true) => holds |= 1 << lane,
                 Ok(false) => {}
                 Err(_) => failed |= 1 << lane,
@@ -253,20 +271,22 @@ impl Asked<'_> {
         (holds, failed)
     }
 
-    fn one(
+    fn ask(
         &self,
         policies: &PolicySet,
+        asked: &Asked<'_>,
         inputs: &Inputs<'_>,
         lane: usize,
-        target: &Target,
+        site: &Site,
     ) -> Result<bool, PolicyError> {
         let at = |lanes: Lanes| lanes >> lane & 1 == 1;
-        let in_force = inputs.mechanisms.iter().enumerate().filter(|(_, lanes)| at(**lanes));
-        let kinds: Vec<usize> = in_force.map(|(kind, _)| kind).collect();
+        let in_force = self.kinds.iter().enumerate().filter(|(slot, _)| at(inputs.mechanisms.at(*slot)));
+        let kinds: Vec<usize> = in_force.map(|(_, kind)| *kind).collect();
         let home = if at(inputs.home) { AtHome::Yes } else { AtHome::No };
-        let context = self.snapshot.context(inputs.facts, &kinds, home)?;
-        let operator = self.snapshot.operator.0.clone();
-        let request = Request::new(operator, uid("Action", self.action)?, target.uid.clone(), context, None)
+        let context = asked.snapshot.context(inputs.facts, &kinds, home)?;
+        let target = asked.snapshot.target(site.place, asked.reader)?;
+        let operator = asked.snapshot.oracle()?.operator.clone();
+        let request = Request::new(operator, uid("Action", asked.action)?, target.uid.clone(), context, None)
             .map_err(|error| PolicyError::Question(error.to_string()))?;
         let answer = Authorizer::new().is_authorized(&request, policies, &target.entities);
         match answer.diagnostics().errors().next() {
@@ -276,49 +296,39 @@ impl Asked<'_> {
     }
 }
 
-impl Lowering<'_> {
-    fn rule(&self, index: usize, rule: &CompiledRule, action: &str) -> Result<LoweredRule, PolicyError> {
-        let test = match self.policy(&rule.policy, action) {
-            Some(test) => RuleTest::Lowered(test),
-            None => {
-                let mut alone = PolicySet::new();
-                alone.add(rule.policy.clone()).map_err(|error| PolicyError::Schema(error.to_string()))?;
-                RuleTest::Slow(Box::new(alone))
-            }
-        };
-        Ok(LoweredRule { index, effect: rule.policy.effect(), test })
-    }
+/// What Cedar needs to be asked about a rule that was not lowered.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    action: &'a str,
+    reader: ReaderEntity,
 }
 
-/// Whether a policy's scope names this action or a group that it is in.
-fn applies(policy: &Policy, action: &str) -> bool {
-    let names = |name: &str| match name {
-        "Transfer" => matches!(action, "Store" | "Replicate" | "Relocate" | "Read"),
-        "AtRest" => matches!(action, "Store" | "Replicate" | "Relocate"),
-        other => other == action,
-    };
-    match policy.action_constraint() {
-        ActionConstraint::Any => true,
-        ActionConstraint::Eq(uid) => uid.id().unescaped() == action,
-        ActionConstraint::In(uids) => uids.iter().any(|uid| names(uid.id().unescaped())),
-    }
+/// A set of this rule and no other.
+fn alone(rule: Option<&CompiledRule>) -> Result<PolicySet, PolicyError> {
+    PolicySet::from_policies(rule.map(|rule| rule.policy.clone()))
+        .map_err(|error| PolicyError::Schema(error.to_string()))
 }
 
 /// Programs over any number of places, 64 at a time.
-pub struct Programs(pub Vec<(std::ops::Range<usize>, Arc<Program>)>);
+pub struct Programs(pub Vec<Arc<Program>>);
 
 impl Programs {
     pub fn compile(
         snapshot: &Snapshot,
         action: Action,
-        targets: &[&Target],
+        reader: ReaderEntity,
+        sites: &[Site],
     ) -> Result<Programs, PolicyError> {
-        let mut programs = Vec::new();
-        for start in (0..targets.len()).step_by(64) {
-            let range = start..targets.len().min(start + 64);
-            let some = targets.get(range.clone()).unwrap_or_default();
-            programs.push((range, Arc::new(Program::compile(snapshot, action, some)?)));
-        }
-        Ok(Programs(programs))
+        let programs = sites
+            .chunks(64)
+            .map(|some| Program::compile(snapshot, action, reader, some.to_vec()).map(Arc::new));
+        programs.collect::<Result<_, _>>().map(Programs)
+    }
+
+    /// The program of a place, and the place's lane in it.
+    fn of(&self, index: usize) -> Option<(usize, &Program, Lanes)> {
+        let program = self.0.get(index / 64)?;
+        Some((index / 64, program, 1 << (index % 64)))
     }
 }

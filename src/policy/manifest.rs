@@ -76,6 +76,11 @@ impl Bloc {
         self.members.contains(country) && !self.until.iter().any(|(c, end)| *c == country && *end <= now)
     }
 
+    /// Who belongs to it at this moment.
+    pub fn members(&self, now: i64) -> CountrySet {
+        self.members.iter().filter(|country| self.contains(*country, now)).collect()
+    }
+
     /// The moments at which its membership changes.
     pub fn changes(&self) -> impl Iterator<Item = i64> + '_ {
         self.until.iter().map(|(_, end)| *end)

@@ -28,6 +28,7 @@ pub struct MechanismUse {
 pub struct Scope {
     pub used: MechanismUse,
     destinations: Option<CountrySet>,
+    /// Every class that is covered.
     classes: Option<ClassSet>,
     /// Seconds since the Unix epoch at which it stops to count.
     pub until: Option<i64>,
@@ -51,7 +52,10 @@ impl Scope {
                 reference: mechanism.reference.as_deref().map(Arc::from),
             },
             destinations: listed.then(|| mechanism.destinations.iter().copied().collect()),
-            classes: classed.then(|| mechanism.classes.iter().copied().collect()),
+            classes: classed.then(|| {
+                let named: ClassSet = mechanism.classes.iter().copied().collect();
+                DataClass::all().filter(|class| within(*class, named)).collect()
+            }),
             until,
         })
     }
@@ -64,7 +68,7 @@ impl Scope {
     /// Whether it counts for these classes at `now`, wherever it reaches.
     pub fn counts_for(&self, classes: ClassSet, now: i64) -> bool {
         self.until.is_none_or(|end| now < end)
-            && self.classes.is_none_or(|covered| classes.iter().all(|class| within(class, covered)))
+            && self.classes.is_none_or(|covered| classes.is_subset(covered))
     }
 
     /// Whether it names this country as a destination, or names none.

@@ -14,22 +14,26 @@ pub mod cases;
 pub mod check;
 pub mod compiled;
 pub mod constraint;
+pub mod coverage;
 pub mod decision;
 mod declared;
 mod engine;
 mod entities;
 pub mod explain;
+pub mod formatting;
 pub mod kept;
 mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
+mod oracle;
 mod rego;
 pub mod scenario;
 pub mod shadow;
 mod snapshot;
 pub mod source;
 pub mod table;
+pub mod template;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -42,7 +46,7 @@ pub use activation::Activation;
 pub use decision::{Decision, LocationSet, Permit, ReadPermit, Refusal};
 pub use engine::{Candidate, Engine};
 pub use manifest::WordKind;
-pub use mechanism::MechanismUse;
+pub use mechanism::{MechanismUse, moment};
 pub use snapshot::Setting;
 pub use source::PackSource;
 
@@ -178,6 +182,8 @@ const TARGET: &str = "{target}";
 pub enum PolicyError {
     #[error("cannot read policies at {path}: {source}")]
     Read { path: String, source: std::io::Error },
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: std::io::Error },
     #[error("{path}: {message}")]
     Layout { path: String, message: String },
     #[error("the policies cannot be used:\n{0}")]

@@ -15,7 +15,7 @@ use super::compiled::Compiled;
 use super::decision::Verdict;
 use super::manifest::WordKind;
 use super::mechanism::moment;
-use super::snapshot::{Moment, Setting, Snapshot};
+use super::snapshot::{Key, Moment, Setting, Snapshot};
 use super::{Action, PolicyError, Question, ReaderEntity};
 use crate::config;
 use crate::label::DataClass;
@@ -216,6 +216,17 @@ impl Table {
     }
 
     pub fn decide(&self, scenario: &Scenario) -> Result<Answer, ScenarioError> {
+        let (snapshot, key) = self.question(scenario)?;
+        let decision = snapshot.evaluate_by_cedar(key)?;
+        let Some(verdict) = decision.verdicts().first() else {
+            return Err(wrong("target", "nothing was asked"));
+        };
+        let met = if verdict.allowed { self.applicable.met(&snapshot, &key)? } else { Vec::new() };
+        Ok(answer(&scenario.id, verdict, &met))
+    }
+
+    /// The scenario's world and its question.
+    pub(super) fn question(&self, scenario: &Scenario) -> Result<(Snapshot, Key), ScenarioError> {
         let asked = Asked::new(scenario, &self.compiled, self.as_of)?;
         let snapshot = Snapshot::new(Arc::clone(&self.compiled), Arc::new(asked.setting), asked.at)?;
         let question = Question {
@@ -235,12 +246,7 @@ impl Table {
         };
         let mut key = snapshot.key(&question);
         key.first_write = scenario.first_write.unwrap_or(key.first_write);
-        let decision = snapshot.evaluate_by_cedar(key)?;
-        let Some(verdict) = decision.verdicts().first() else {
-            return Err(wrong("target", "nothing was asked"));
-        };
-        let met = if verdict.allowed { self.applicable.met(&snapshot, &key)? } else { Vec::new() };
-        Ok(answer(&scenario.id, verdict, &met))
+        Ok((snapshot, key))
     }
 }
 

@@ -5,24 +5,23 @@
 //! evaluated refuses everything. Mechanisms expire, memberships in blocs end and rules come into force, so a
 //! snapshot knows until when it may be asked; its memo dies with it.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use cedar_policy::{
-    Context, Entities, Entity, EntityUid, PolicyId, PolicySet, Request, RestrictedExpression,
-};
+use cedar_policy::{Context, Entities, EntityUid, Request, RestrictedExpression};
 
 use super::asking::{Asking, AtHome, Facts};
-use super::compiled::{Compiled, Role};
-use super::decision::Decision;
+use super::compiled::Compiled;
+use super::decision::{Decision, Frame};
 use super::declared::{Declared, Statement};
-use super::entities::{Literals, literal, operator_entity, schema_error, uid};
-use super::lower::{self, Programs};
+use super::entities::{Holder, schema_error, uid};
+use super::lower::{self, Programs, Site};
 use super::manifest::WordKind;
 use super::mechanism::Scope;
 use super::memo::Memo;
-use super::{Action, Copies, Obligation, PolicyError, Question, ReaderEntity, Rule};
+use super::oracle::Oracle;
+use super::{Action, Copies, PolicyError, Question, ReaderEntity};
 use crate::config;
 use crate::label::ClassSet;
 use crate::label::class::DataClass;
@@ -60,25 +59,21 @@ pub struct Snapshot {
     until: i64,
     /// A moment inside of the span, never before the packs' own date.
     pub now: i64,
-    pub gates: PolicySet,
-    pub duties: PolicySet,
-    pub grounds: PolicySet,
-    pub commits: PolicySet,
-    /// Position of each rule in the compiled set.
-    order: HashMap<PolicyId, usize>,
     pub scopes: Vec<Scope>,
-    words: Literals,
-    pub operator: (EntityUid, Entity),
-    /// The operator and the actions: what every target's entities have in common.
-    common: Entities,
-    locations: Vec<Target>,
-    /// Made when first asked about: by country, once for each kind of reader.
-    readers: Box<[OnceLock<Target>]>,
+    pub holder: Holder,
+    /// The locations, as rules see them.
+    sites: Vec<Site>,
     statements: Vec<Statement>,
-    /// Countries that no rule, bloc or mechanism tells apart.
-    pub alike: Vec<CountrySet>,
+    /// The members of each bloc, now.
+    blocs: Vec<CountrySet>,
+    /// What all of its decisions have in common.
+    frame: Arc<Frame>,
+    /// Countries that no rule, bloc or mechanism tells apart; found when a reader is unknown.
+    alike: OnceLock<Vec<CountrySet>>,
     /// For each action, when first asked about.
     programs: [OnceLock<Programs>; 7],
+    /// When Cedar is first asked.
+    oracle: OnceLock<Oracle>,
     /// How many decisions were worked out.
     sampled: AtomicU64,
     memo: Memo<Key, Decision>,
@@ -139,62 +134,66 @@ impl Snapshot {
         let from = changes.range(..=now).next_back().copied().unwrap_or(i64::MIN);
         let until = changes.range(now.saturating_add(1)..).next().copied().unwrap_or(i64::MAX);
 
-        let (mut gates, mut duties) = (PolicySet::new(), PolicySet::new());
-        let (mut grounds, mut commits, mut order) = (PolicySet::new(), PolicySet::new(), HashMap::new());
-        for (index, rule) in compiled.rules.iter().enumerate() {
-            if rule.in_force(now) {
-                let set = match rule.role {
-                    Role::Gate => &mut gates,
-                    Role::Duty(_) => &mut duties,
-                    Role::Ground => &mut grounds,
-                    Role::Commit => &mut commits,
-                };
-                set.add(rule.policy.clone()).map_err(|error| PolicyError::Schema(error.to_string()))?;
+        let sites = setting.locations.iter().enumerate();
+        let sites = sites.map(|(index, facts)| {
+            if setting.locations.iter().take(index).any(|other| other.id == facts.id) {
+                return Err(PolicyError::DuplicateLocation(facts.id.clone()));
             }
-            order.insert(rule.policy.id().clone(), index);
-        }
-
-        let words = Literals::new(&compiled)?;
-        let operator = operator_entity(&setting.operator, &compiled, &words)?;
-        let common =
-            Entities::from_entities([operator.1.clone()], Some(&compiled.schema)).map_err(schema_error)?;
-        let mut snapshot = Snapshot {
-            alike: alike(&compiled, &scopes),
-            readers: (0..3 * Country::all().count()).map(|_| OnceLock::new()).collect(),
-            statements,
-            locations: Vec::with_capacity(setting.locations.len()),
+            Site::location(index, facts, &compiled, now)
+        });
+        let frame = Frame {
+            compiled: Arc::clone(&compiled),
+            locations: Arc::clone(&setting.locations),
+            mechanisms: scopes.iter().map(|scope| scope.used.clone()).collect(),
+        };
+        let snapshot = Snapshot {
+            sites: sites.collect::<Result<_, _>>()?,
+            holder: Holder::new(&setting.operator, &compiled.words)?,
+            blocs: compiled.blocs.iter().map(|bloc| bloc.members(now)).collect(),
+            frame: Arc::new(frame),
+            alike: OnceLock::new(),
             programs: [const { OnceLock::new() }; 7],
+            oracle: OnceLock::new(),
             sampled: AtomicU64::new(0),
             memo: Memo::new(),
+            statements,
             compiled,
             setting,
             from,
             until,
             now,
-            gates,
-            duties,
-            grounds,
-            commits,
-            order,
             scopes,
-            words,
-            common,
-            operator,
         };
-        for facts in Arc::clone(&snapshot.setting.locations).iter() {
-            if snapshot.setting.locations.iter().filter(|other| other.id == facts.id).count() > 1 {
-                return Err(PolicyError::DuplicateLocation(facts.id.clone()));
-            }
-            let target = snapshot.location_target(facts)?;
-            snapshot.locations.push(target);
+        if !snapshot.compiled.made.is_probed() {
+            snapshot.probe()?;
+            snapshot.compiled.made.set_probed();
         }
-        snapshot.probe()?;
         Ok(snapshot)
     }
 
-    /// Lowers the rules of the action that every write asks about, which is otherwise done when it is first asked.
+    /// Makes what every write needs, which is otherwise made when it is first asked for.
     pub fn warm(&self) -> Result<(), PolicyError> {
+        self.oracle()?;
         self.programs(Action::Store, ReaderEntity::Other).map(|_| ())
+    }
+
+    /// What Cedar is asked with.
+    pub fn oracle(&self) -> Result<&Oracle, PolicyError> {
+        if let Some(oracle) = self.oracle.get() {
+            return Ok(oracle);
+        }
+        let oracle = Oracle::new(&self.compiled, &self.holder, self.setting.locations.len(), self.now)?;
+        Ok(self.oracle.get_or_init(|| oracle))
+    }
+
+    /// The members of each bloc, now.
+    pub fn blocs(&self) -> &[CountrySet] {
+        &self.blocs
+    }
+
+    /// Countries that no rule, bloc or mechanism tells apart.
+    pub fn alike(&self) -> &[CountrySet] {
+        self.alike.get_or_init(|| alike(&self.compiled, &self.scopes))
     }
 
     /// Whether it may be asked at this moment. A clock that stands before the packs' own date is wrong: it must
@@ -261,8 +260,8 @@ impl Snapshot {
 
     /// The answer, worked out.
     pub fn evaluate(&self, key: Key) -> Result<Decision, PolicyError> {
-        let verdicts = lower::verdicts(self, &key)?;
-        Ok(Decision::new(self.compiled.hash.clone(), key.action, &self.setting.locations, verdicts))
+        let told = lower::told(self, &key)?;
+        Ok(Decision::new(Arc::clone(&self.frame), key.action, told))
     }
 
     /// The answer by Cedar's own authorizer: slow, and what [`Snapshot::evaluate`] is measured against.
@@ -274,15 +273,16 @@ impl Snapshot {
                 None => asking.unknown_reader(&key)?,
             }],
             _ => {
-                let mut verdicts = Vec::with_capacity(self.locations.len());
-                for (index, target) in self.locations.iter().enumerate() {
+                let mut verdicts = Vec::with_capacity(self.sites.len());
+                for index in 0..self.sites.len() {
                     let home = key.home.is_some_and(|home| usize::from(home) == index);
+                    let target = self.location(index)?;
                     verdicts.push(asking.verdict(target, if home { AtHome::Yes } else { AtHome::No })?);
                 }
                 verdicts
             }
         };
-        Ok(Decision::new(self.compiled.hash.clone(), key.action, &self.setting.locations, verdicts))
+        Ok(Decision::of_verdicts(Arc::clone(&self.frame), key.action, verdicts))
     }
 
     /// The rules for an action over all of its places, lowered when they are first asked about. For reads there is
@@ -300,7 +300,13 @@ impl Snapshot {
         if let Some(programs) = slot.get() {
             return Ok(programs);
         }
-        let programs = Programs::compile(self, action, &self.targets(action, reader)?)?;
+        let programs = match action {
+            Action::Read => {
+                let site = |country| Site::reader(country, reader, &self.compiled, self.now);
+                Programs::compile(self, action, reader, &Country::all().map(site).collect::<Vec<_>>())?
+            }
+            _ => Programs::compile(self, action, reader, &self.sites)?,
+        };
         Ok(slot.get_or_init(|| programs))
     }
 
@@ -309,27 +315,10 @@ impl Snapshot {
         let mut slow = BTreeSet::new();
         for action in [Action::Store, Action::Replicate, Action::Relocate, Action::Commit, Action::Read] {
             let programs = self.programs(action, ReaderEntity::Other)?.0.iter();
-            slow.extend(programs.flat_map(|(_, program)| program.slow().collect::<Vec<_>>()));
+            slow.extend(programs.flat_map(|program| program.slow()));
         }
         let rules = slow.into_iter().filter_map(|index| self.compiled.rules.get(index));
         Ok(rules.map(|rule| rule.rule.id.to_string()).collect())
-    }
-
-    /// The places of an action: all locations, or a reader in each country.
-    pub fn targets(&self, action: Action, reader: ReaderEntity) -> Result<Vec<&Target>, PolicyError> {
-        match action {
-            Action::Read => Country::all().map(|country| self.reader(country, reader)).collect(),
-            _ => Ok(self.locations.iter().collect()),
-        }
-    }
-
-    /// A duty and the rule that makes it due, by position in the compiled set.
-    pub fn duty(&self, index: usize) -> Option<(&Arc<Rule>, &Obligation)> {
-        let rule = self.compiled.rules.get(index)?;
-        match &rule.role {
-            Role::Duty(obligation) => Some((&rule.rule, obligation)),
-            _ => None,
-        }
     }
 
     /// Whether it would be allowed at this place if exactly these mechanisms (positions in the schema) were in
@@ -345,10 +334,8 @@ impl Snapshot {
         let (target, home) = match place {
             Place::Reader(country) => (self.reader(country, key.reader_entity)?, AtHome::No),
             Place::Location(index) => {
-                let target = self.locations.get(index);
                 let home = key.home.is_some_and(|home| usize::from(home) == index);
-                let target = target.ok_or_else(|| PolicyError::Question("no such location".to_owned()))?;
-                (target, if home { AtHome::Yes } else { AtHome::No })
+                (self.location(index)?, if home { AtHome::Yes } else { AtHome::No })
             }
         };
         let mut asking = Asking::new(self, &key);
@@ -360,81 +347,28 @@ impl Snapshot {
         self.in_force(country, Facts::new(key, self).held)
     }
 
-    pub fn locations(&self) -> &[Target] {
-        &self.locations
-    }
-
     pub fn position(&self, location: &LocationId) -> Option<usize> {
         self.setting.locations.iter().position(|place| place.id == *location)
     }
 
-    fn location_target(&self, facts: &LocationFacts) -> Result<Target, PolicyError> {
-        let words = &self.compiled.words;
-        let unknown =
-            |problem| PolicyError::Location { location: facts.id.clone(), problem: Box::new(problem) };
-        let mut certs = Vec::with_capacity(facts.certifications.len());
-        for word in &facts.certifications {
-            certs.push(literal("Cert", words.word(WordKind::Cert, word).map_err(unknown)?)?);
-        }
-        let mut zones = Vec::with_capacity(facts.zones.len());
-        for word in &facts.zones {
-            zones.push(literal("Zone", words.word(WordKind::Zone, word).map_err(unknown)?)?);
-        }
-        let uid = uid("Location", facts.id.as_str())?;
-        let attributes = HashMap::from([
-            ("country".to_owned(), self.words.country(facts.country)),
-            ("blocs".to_owned(), self.blocs_of(facts.country)),
-            ("region".to_owned(), RestrictedExpression::new_string(facts.region.clone())),
-            ("provider".to_owned(), RestrictedExpression::new_string(facts.provider.clone())),
-            ("providerCountry".to_owned(), self.words.country(facts.provider_country)),
-            ("providerBlocs".to_owned(), self.blocs_of(facts.provider_country)),
-            ("certs".to_owned(), RestrictedExpression::new_set(certs)),
-            ("zones".to_owned(), RestrictedExpression::new_set(zones)),
-        ]);
-        self.target(uid, facts.country, attributes)
+    /// A location as Cedar sees it, by its position in the configuration.
+    pub fn location(&self, index: usize) -> Result<&Target, PolicyError> {
+        let facts = self.setting.locations.get(index);
+        let facts = facts.ok_or_else(|| PolicyError::Question("no such location".to_owned()))?;
+        self.oracle()?.location(index, facts, &self.compiled, self.now)
     }
 
+    /// A reader as Cedar sees it.
     pub fn reader(&self, country: Country, entity: ReaderEntity) -> Result<&Target, PolicyError> {
-        let kind = match entity {
-            ReaderEntity::Same => 0,
-            ReaderEntity::Other => 1,
-            ReaderEntity::Authority => 2,
-        };
-        let slot = self
-            .readers
-            .get(kind * (self.readers.len() / 3) + country.index())
-            .ok_or_else(|| PolicyError::Question("no such country".to_owned()))?;
-        if let Some(target) = slot.get() {
-            return Ok(target);
+        self.oracle()?.reader(country, entity, &self.compiled, self.now)
+    }
+
+    /// A place as Cedar sees it.
+    pub fn target(&self, place: Place, reader: ReaderEntity) -> Result<&Target, PolicyError> {
+        match place {
+            Place::Location(index) => self.location(index),
+            Place::Reader(country) => self.reader(country, reader),
         }
-        let flag = |set: bool| RestrictedExpression::new_bool(set);
-        let attributes = HashMap::from([
-            ("country".to_owned(), self.words.country(country)),
-            ("blocs".to_owned(), self.blocs_of(country)),
-            ("sameEntity".to_owned(), flag(entity == ReaderEntity::Same)),
-            ("authority".to_owned(), flag(entity == ReaderEntity::Authority)),
-        ]);
-        let target = self.target(uid("Reader", country.code())?, country, attributes)?;
-        Ok(slot.get_or_init(|| target))
-    }
-
-    fn target(
-        &self,
-        uid: EntityUid,
-        country: Country,
-        attributes: HashMap<String, RestrictedExpression>,
-    ) -> Result<Target, PolicyError> {
-        let entity = Entity::new(uid.clone(), attributes, HashSet::new()).map_err(schema_error)?;
-        // Readers are made of our own words alone; locations bring words of the configuration.
-        let schema = (uid.type_name().basename() == "Location").then_some(&self.compiled.schema);
-        let entities = self.common.clone().add_entities([entity], schema).map_err(schema_error)?;
-        Ok(Target { uid, country, entities })
-    }
-
-    fn blocs_of(&self, country: Country) -> RestrictedExpression {
-        let blocs = self.compiled.blocs.iter().zip(&self.words.blocs);
-        let mine = blocs.filter(|(bloc, _)| bloc.contains(country, self.now)).map(|(_, word)| word.clone());
-        RestrictedExpression::new_set(mine)
     }
 
     /// Which kinds of mechanisms count for these classes at a place in `country`, as positions in the schema.
@@ -448,20 +382,14 @@ impl Snapshot {
         self.compiled.words.find(WordKind::Mechanism, word)
     }
 
-    pub fn rules_of<'a>(&self, ids: impl Iterator<Item = &'a PolicyId>) -> Vec<usize> {
-        let mut found: Vec<usize> = ids.filter_map(|id| self.order.get(id).copied()).collect();
-        found.sort_unstable();
-        found
-    }
-
     /// Puts one question of each kind with the schema's own checks on, so that a schema which this version
     /// cannot fill is refused when it is loaded and not when a client asks.
     fn probe(&self) -> Result<(), PolicyError> {
         let facts = Facts::default();
         let reader =
             Country::all().next().map(|country| self.reader(country, ReaderEntity::Other)).transpose()?;
-        let targets = self.locations.iter().take(1).chain(reader);
-        for target in targets {
+        let location = if self.sites.is_empty() { None } else { Some(self.location(0)?) };
+        for target in location.into_iter().chain(reader) {
             let at_rest = target.uid.type_name().basename() == "Location";
             let actions: &[&str] = match at_rest {
                 true => &["Store", "Replicate", "Relocate", "Commit", "Oblige", "Ground"],
@@ -471,7 +399,7 @@ impl Snapshot {
                 let context = self.context(&facts, &[], AtHome::No)?;
                 let action = uid("Action", action)?;
                 let schema = Some(&self.compiled.schema);
-                Request::new(self.operator.0.clone(), action, target.uid.clone(), context, schema)
+                Request::new(self.oracle()?.operator.clone(), action, target.uid.clone(), context, schema)
                     .map_err(schema_error)?;
             }
         }
@@ -479,7 +407,7 @@ impl Snapshot {
     }
 
     pub fn context(&self, facts: &Facts, kinds: &[usize], home: AtHome) -> Result<Context, PolicyError> {
-        let words = &self.words;
+        let words = self.compiled.literals()?;
         let countries = |set: CountrySet| {
             RestrictedExpression::new_set(
                 set.iter().map(|country| words.country(country)).collect::<Vec<_>>(),
@@ -491,6 +419,9 @@ impl Snapshot {
             )
         };
         let classes: Vec<usize> = facts.classes.iter().map(DataClass::index).collect();
+        let subject_blocs = self.blocs.iter().enumerate();
+        let subject_blocs = subject_blocs.filter(|(_, members)| members.meets(&facts.subjects));
+        let subject_blocs: Vec<usize> = subject_blocs.map(|(index, _)| index).collect();
         let flag = RestrictedExpression::new_bool;
         let bits =
             |bits: u128, length: usize| (0..length).filter(move |n| bits >> n & 1 == 1).collect::<Vec<_>>();
@@ -504,7 +435,7 @@ impl Snapshot {
             ("attrs", pick(&words.attrs, &bits(facts.attrs, words.attrs.len().min(128)))),
             ("classes", pick(&words.classes, &classes)),
             ("subjects", countries(facts.subjects)),
-            ("subjectBlocs", pick(&words.blocs, &facts.subject_blocs)),
+            ("subjectBlocs", pick(&words.blocs, &subject_blocs)),
             ("uncoveredSubjects", countries(facts.uncovered)),
             ("labelled", flag(facts.labelled)),
             ("scannedCompletely", flag(facts.scanned_completely)),

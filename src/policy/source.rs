@@ -83,6 +83,8 @@ pub struct PackFiles {
     /// In the order of their names, which is the order of the rules in answers.
     pub policies: Vec<SourceFile>,
     pub cases: Option<SourceFile>,
+    /// A table of scenarios that `policy test` runs too.
+    pub scenarios: Option<SourceFile>,
 }
 
 /// Everything that a policy set is made of. The base pack comes first.
@@ -136,6 +138,7 @@ impl Sources {
                     match name {
                         "pack.toml" => slot.manifest = Some(file),
                         "cases.toml" => slot.cases = Some(file),
+                        "scenarios.jsonl" => slot.scenarios = Some(file),
                         _ if name.ends_with(".cedar") => slot.policies.push(file),
                         _ => return Err(layout(&path, UNEXPECTED)),
                     }
@@ -151,14 +154,14 @@ impl Sources {
             }
         };
         let mut arranged = Vec::with_capacity(packs.len());
-        for (name, Slot { manifest, policies, cases }) in packs {
+        for (name, Slot { manifest, policies, cases, scenarios }) in packs {
             let Some(manifest) = manifest else {
                 return Err(layout(&name, "the pack has no pack.toml"));
             };
             if policies.is_empty() {
                 return Err(layout(&name, "the pack has no .cedar file"));
             }
-            arranged.push(PackFiles { name, manifest, policies, cases });
+            arranged.push(PackFiles { name, manifest, policies, cases, scenarios });
         }
         arranged.sort_by_key(|pack| pack.name != BASE);
         if arranged.first().is_none_or(|pack| pack.name != BASE) {
@@ -208,10 +211,9 @@ impl Sources {
     /// Every file of the set, for a copy of it.
     pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
         let shared = [&self.schema, &self.blocs, &self.sensitive, &self.words];
-        let packs = self
-            .packs
-            .iter()
-            .flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies).chain(&pack.cases));
+        let packs = self.packs.iter().flat_map(|pack| {
+            std::iter::once(&pack.manifest).chain(&pack.policies).chain(&pack.cases).chain(&pack.scenarios)
+        });
         shared.into_iter().chain(packs).chain(self.constraint_files()).chain(&self.activation)
     }
 
@@ -238,10 +240,11 @@ struct Slot {
     manifest: Option<SourceFile>,
     policies: Vec<SourceFile>,
     cases: Option<SourceFile>,
+    scenarios: Option<SourceFile>,
 }
 
 const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml, perhaps activation.toml, constraint.rego and constraint.toml, and one folder a pack with pack.toml, \
-     *.cedar and cases.toml (and *.md)";
+     *.cedar, cases.toml and scenarios.jsonl (and *.md)";
 
 fn read_directory(root: &Path) -> Result<BTreeMap<String, String>, PolicyError> {
     let mut files = BTreeMap::new();
@@ -303,6 +306,11 @@ fn read_into(files: &mut BTreeMap<String, String>, name: String, path: &Path) ->
     Ok(())
 }
 
+/// Every file of the shipped policy folder, by its path there.
+pub fn shipped() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EMBEDDED.iter().copied()
+}
+
 /// Every file below `policies/`, by its path there.
 const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/policies.rs"));
 
@@ -310,13 +318,13 @@ const EMBEDDED: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/policies.r
 mod tests {
     use super::*;
 
-    fn shipped() -> PathBuf {
+    fn shipped_folder() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("policies")
     }
 
     #[test]
     fn every_file_below_policies_is_in_the_binary() {
-        let on_disk = read_directory(&shipped()).unwrap();
+        let on_disk = read_directory(&shipped_folder()).unwrap();
         let embedded: BTreeMap<String, String> =
             EMBEDDED.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned())).collect();
         assert_eq!(on_disk, embedded);
@@ -324,7 +332,7 @@ mod tests {
 
     #[test]
     fn a_file_with_a_misspelt_suffix_is_an_error_and_not_a_lost_rule() {
-        let mut files = read_directory(&shipped()).unwrap();
+        let mut files = read_directory(&shipped_folder()).unwrap();
         let text = files.remove("ru/10-residency.cedar").unwrap();
         files.insert("ru/10-residency.ceder".to_owned(), text);
         let error = Sources::arrange(String::new(), files).unwrap_err();
@@ -334,7 +342,7 @@ mod tests {
     #[test]
     fn a_folder_without_base_pack_schema_or_blocs_is_refused() {
         for missing in ["base/", "schema", "blocs", "sensitive", "words", "cn/pack.toml"] {
-            let mut files = read_directory(&shipped()).unwrap();
+            let mut files = read_directory(&shipped_folder()).unwrap();
             files.retain(|path, _| !path.starts_with(missing));
             assert!(Sources::arrange(String::new(), files).is_err(), "{missing}");
         }

@@ -88,9 +88,15 @@ pub fn decide(
     Ok(wrong == 0)
 }
 
-type Wrong = (Option<String>, String);
+/// Whether a line holds a scenario: it is neither empty nor a remark.
+pub(super) fn is_scenario(line: &str) -> bool {
+    !line.trim().is_empty() && !line.trim_start().starts_with("//")
+}
 
-fn answer(table: &Table, line: &[u8]) -> Result<(Answer, Option<Expected>), Wrong> {
+/// The id of a line that could not be decided, if that much can be read, and what is wrong with it.
+pub(super) type Wrong = (Option<String>, String);
+
+pub(super) fn answer(table: &Table, line: &[u8]) -> Result<(Answer, Option<Expected>), Wrong> {
     let scenario: Scenario = serde_json::from_slice(line).map_err(|error| {
         // The id helps to find the line, if that much can be read.
         let id = serde_json::from_slice::<serde_json::Value>(line).ok();

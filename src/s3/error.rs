@@ -117,6 +117,11 @@ macro_rules! codes {
                 match self { $(Code::$name => stringify!($name)),* }
             }
 
+            /// The code of that name, where it is one that the gateway knows.
+            pub fn named(name: &str) -> Option<Code> {
+                match name { $(stringify!($name) => Some(Code::$name),)* _ => None }
+            }
+
             pub fn status(self) -> StatusCode {
                 let status: u16 = match self { $(Code::$name => $status),* };
                 StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)

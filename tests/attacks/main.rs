@@ -13,6 +13,7 @@ mod forwarded;
 mod framing;
 mod headers;
 mod hosts;
+mod http2;
 mod paths;
 mod presigned;
 mod replay;

@@ -230,9 +230,14 @@ def thirty_mebibytes_in_parts(s3):
 
 
 @shared_checks
-def what_the_embedded_store_lacks_is_said(s3):
-    refused("NotImplemented", s3.get_object, Bucket=BUCKET, Key="big", PartNumber=2)
-    refused("NotImplemented", s3.get_object_attributes, Bucket=BUCKET, Key="big", ObjectAttributes=["ObjectSize"])
+def parts_are_read_by_number_and_attributes_told(s3):
+    part = s3.get_object(Bucket=BUCKET, Key="big", PartNumber=2)
+    assert part["PartsCount"] == 5 and part["ContentRange"].startswith("bytes "), part
+    assert s3.head_object(Bucket=BUCKET, Key="big", PartNumber=1)["PartsCount"] == 5
+    refused("InvalidPartNumber", s3.get_object, Bucket=BUCKET, Key="big", PartNumber=6)
+    told = s3.get_object_attributes(Bucket=BUCKET, Key="big", ObjectAttributes=["ObjectSize", "ObjectParts", "ETag"])
+    assert told["ObjectSize"] == s3.head_object(Bucket=BUCKET, Key="big")["ContentLength"]
+    assert told["ObjectParts"]["TotalPartsCount"] == 5 and told["ETag"].endswith("-5"), told
 
 
 @shared_checks
@@ -295,7 +300,7 @@ def error_codes(s3):
     refused("BucketAlreadyOwnedByYou", client(region="eu-central-1").create_bucket, Bucket=BUCKET)
     refused("BucketNotEmpty", s3.delete_bucket, Bucket=BUCKET)
     refused("InvalidRange", s3.get_object, Bucket=BUCKET, Key="default", Range="bytes=100-")
-    refused("NotImplemented", s3.put_object_tagging, Bucket=BUCKET, Key="default", Tagging={"TagSet": []})
+    refused("NotImplemented", s3.put_object_acl, Bucket=BUCKET, Key="default", ACL="public-read")
     refused("NoSuchUpload", s3.list_parts, Bucket=BUCKET, Key="default", UploadId="nonsense")
     refused("InvalidArgument", s3.list_objects_v2, Bucket=BUCKET, ContinuationToken="nonsense")
     refused("InvalidBucketName", client().list_objects_v2, Bucket="No_Bucket")
@@ -563,7 +568,11 @@ def presigned_post(s3):
 @check("plain")
 def tags_after_a_write(s3):
     s3.put_object(Bucket=BUCKET, Key="tagged", Body=b"text")
-    tags = [{"Key": "data-class", "Value": "personal"}, {"Key": "ward", "Value": "3 b"}]
+    tags = [
+        {"Key": "data-class", "Value": "personal"},
+        {"Key": "subject-country", "Value": "US"},
+        {"Key": "ward", "Value": "3 b"},
+    ]
     s3.put_object_tagging(Bucket=BUCKET, Key="tagged", Tagging={"TagSet": tags})
     kept = s3.get_object_tagging(Bucket=BUCKET, Key="tagged")["TagSet"]
     assert sorted(kept, key=lambda tag: tag["Key"]) == tags

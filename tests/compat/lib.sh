@@ -40,7 +40,6 @@ need_python() {
 }
 
 need_node() {
-    need_package node nodejs
     need_package npm npm
     mkdir -p "$CACHE/js"
     cp "$HERE"/js/* "$CACHE/js/"
@@ -78,8 +77,8 @@ start_backend() {
     case $1 in
         embedded) each_location embedded ;;
         s3s-fs) start_s3s_fs && each_location s3s_fs_location ;;
-        garage) start_garage && each_location garage_location ;;
-        rgw) start_ceph && each_location rgw_location ;;
+        garage) start_garage && each_location garage_location us-east-1 ;;
+        rgw) start_ceph && each_location rgw_location us-east-1 ;;
         *) echo "there is no backend $1" >&2 && exit 2 ;;
     esac
     start_gateway compat --config "$WORK/domicile.toml"
@@ -90,7 +89,8 @@ start_backend() {
         >"$WORK/data/credentials"
 }
 
-# each_location FUNCTION: writes the configuration; the function prints what is particular to the location `$1`.
+# each_location FUNCTION [REGION]: writes the configuration; the function prints what is particular to the location `$1`.
+# REGION is that of a backend which has one for all, and takes no bucket that names another.
 each_location() {
     local name country region
     {
@@ -111,7 +111,7 @@ access-key-id = "$AWS_ACCESS_KEY_ID"
 secret-access-key = "$AWS_SECRET_ACCESS_KEY"
 TOML
         while read -r name country region; do
-            printf '\n[[location]]\nid = "%s"\ncountry = "%s"\nregion = "%s"\nprovider = "test"\n' "$name" "$country" "$region"
+            printf '\n[[location]]\nid = "%s"\ncountry = "%s"\nregion = "%s"\nprovider = "test"\n' "$name" "$country" "${2:-$region}"
             "$1" "$name"
         done <<'LOCATIONS'
 cn-north CN cn-north-1

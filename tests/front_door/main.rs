@@ -33,6 +33,7 @@ mod lists;
 mod moves;
 mod objects;
 mod operating;
+mod protocol;
 mod residency;
 mod signatures;
 mod sources;

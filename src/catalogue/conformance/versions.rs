@@ -48,11 +48,14 @@ pub async fn a_delete_marker_hides_the_object_until_it_is_removed(c: &dyn Catalo
     let newest = c.find_version(handle(c), Which::Newest).await.unwrap().unwrap();
     assert_eq!((newest.kind, newest.is_latest), (VersionKind::DeleteMarker, true));
     assert_eq!(c.count_in_bucket(c.bucket_handle("bucket"), 9).await.unwrap(), 2);
+    // A location that makes no second marker over the first one answers with the first one's id.
+    assert_eq!(mark(c, "cn-1", Some("m1")).await.placement.order, marker.placement.order);
+    assert_eq!(c.versions(handle(c)).await.unwrap().len(), 2);
     remove(c, at("cn-1", Some("m1"))).await;
     assert_eq!(c.find(handle(c)).await.unwrap(), Some(object.clone()));
     let deletes = c.history(object.object, 9).await.unwrap();
     let deletes = deletes.iter().filter(|line| line.entry.event == Event::Delete).count();
-    assert_eq!(deletes, 2);
+    assert_eq!(deletes, 3);
 }
 
 pub async fn the_next_older_version_is_the_newest_when_the_newest_has_gone(c: &dyn Catalogue) {

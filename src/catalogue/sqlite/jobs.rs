@@ -207,6 +207,25 @@ impl Tx<'_> {
         self.append(&draft)
     }
 
+    pub fn record_vanished(
+        &mut self,
+        handle: ObjectHandle,
+        placement: &Placement,
+        mut draft: EntryDraft,
+    ) -> Result<Option<Receipt>> {
+        draft.object = Some(placement.object);
+        let gone = self
+            .db
+            .prepare_cached(
+                "DELETE FROM placements WHERE handle = ?1 AND object = ?2 AND location = ?3 AND etag = ?4",
+            )
+            .and_then(|mut q| {
+                q.execute(params![handle.0, placement.object.0, placement.location.as_str(), placement.etag])
+            })
+            .map_err(unavailable)?;
+        if gone == 0 { Ok(None) } else { self.append(&draft).map(Some) }
+    }
+
     pub fn record_event(&mut self, draft: &EntryDraft) -> Result<Receipt> {
         self.append(draft)
     }

@@ -215,6 +215,25 @@ fn bucket_row(row: &Row<'_>, keys: &Keys) -> Result<Bucket> {
     from_json::<BucketRecord>("bucket", &plain).map(|record| record.into_bucket(versioning))
 }
 
+pub fn placed_in(
+    db: &Connection,
+    bucket: BucketHandle,
+    limit: usize,
+) -> Result<Vec<(ObjectHandle, Placement)>> {
+    let mut query = db
+        .prepare_cached(
+            "SELECT object, location, classes, subjects, coverage, evidence, etag, version, size, policy, rules,
+                 obligations, placed_at, ord, handle FROM placements WHERE bucket = ?1 LIMIT ?2",
+        )
+        .map_err(unavailable)?;
+    let mut rows = query.query(params![bucket.0, row_limit(limit)]).map_err(unavailable)?;
+    let mut placed = Vec::new();
+    while let Some(row) = rows.next().map_err(unavailable)? {
+        placed.push((ObjectHandle(fixed("handle", blob(row, 14)?)?), placement_row(row)?));
+    }
+    Ok(placed)
+}
+
 pub fn count_in_bucket(db: &Connection, handle: BucketHandle, limit: usize) -> Result<usize> {
     let count: i64 = db
         .prepare_cached(

@@ -76,6 +76,14 @@ impl Tx<'_> {
             let receipt = self.append(&draft)?;
             return Ok(Recorded { receipt, placement, displaced: None });
         }
+        if kind == VersionKind::DeleteMarker
+            && let Some(order) = self.marker_order(handle, &placement)?
+        {
+            // Some locations do not make a second marker over a first one.
+            placement.order = order;
+            let receipt = self.append(&draft)?;
+            return Ok(Recorded { receipt, placement, displaced: None });
+        }
         placement.order = self.next_order(handle)?;
         self.end_overwritten_version(handle, &placement.location, placement.version.as_deref())?;
         let mut displaced = None;
@@ -133,6 +141,23 @@ impl Tx<'_> {
             .and_then(|mut q| q.query_row(params![handle.0], |row| row.get(0)).optional())
             .map_err(unavailable)?;
         object.map(|object| codec::fixed("object id", &object).map(ObjectId)).transpose()
+    }
+
+    /// The place of a delete marker that is recorded already. Not of a version `null`, which is replaced.
+    fn marker_order(&self, handle: ObjectHandle, marker: &Placement) -> Result<Option<u64>> {
+        if marker.version.is_none() {
+            return Ok(None);
+        }
+        let order: Option<i64> = self
+            .db
+            .prepare_cached(
+                "SELECT ord FROM versions WHERE handle = ?1 AND location = ?2 AND version = ?3 AND kind = 'marker'",
+            )
+            .and_then(|mut q| {
+                q.query_row(params![handle.0, marker.location.as_str(), marker.version], |r| r.get(0)).optional()
+            })
+            .map_err(unavailable)?;
+        order.map(|order| unsigned("order", order)).transpose()
     }
 
     /// New labels for a version that stays where it is. One that has gone meanwhile needs none.

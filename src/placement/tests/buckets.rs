@@ -42,6 +42,60 @@ async fn a_bucket_that_turns_out_not_empty_stays_whole() {
     t.stop().await;
 }
 
+/// What a lifecycle of the location does: it asks nobody.
+async fn expire(t: &TestGateway, location: &str, key: &str) {
+    let location = t.gateway.locations.housekeeping(&location.parse().unwrap()).unwrap();
+    location.call(Request::delete(format!("/bucket/{key}")).body(Body::empty()).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_lifecycle_took_is_in_no_list_and_in_nobodys_way() {
+    let t = TestGateway::start().await;
+    for (key, tags) in [("a", PUBLIC), ("b", PUBLIC), ("c", OF_CHINA)] {
+        t.put(key, &[tags], "text").await;
+    }
+    let absent = ("if-none-match", "*");
+    assert_eq!(t.put("a", &[PUBLIC, absent], "text").await.status, StatusCode::PRECONDITION_FAILED);
+    expire(&t, "eu-central", "a").await;
+    expire(&t, "eu-central", "b").await;
+    let gone = t.get("a").await;
+    assert!(gone.status == StatusCode::NOT_FOUND && gone.text().contains("NoSuchKey"), "{}", gone.text());
+    let list = t.send(Method::GET, "/bucket?list-type=2", &[], "").await.text();
+    assert!(!list.contains("<Key>a</Key>") && list.contains("<Key>c</Key>"), "{list}");
+    assert_eq!(t.put("a", &[PUBLIC, absent], "anew").await.status, StatusCode::OK);
+    assert_eq!(t.get("a").await.text(), "anew");
+
+    // Deleted only when it is empty everywhere; then the log says of each what was gone.
+    assert_eq!(t.send(Method::DELETE, "/bucket", &[], "").await.status, StatusCode::CONFLICT);
+    expire(&t, "eu-central", "a").await;
+    assert_eq!(t.send(Method::DELETE, "/bucket", &[], "").await.status, StatusCode::CONFLICT);
+    expire(&t, "cn-north", "c").await;
+    let object = t.placement("c").await.unwrap().object;
+    assert_eq!(t.send(Method::DELETE, "/bucket", &[], "").await.status, StatusCode::NO_CONTENT);
+    let history = t.gateway.catalogue.history(object, 10).await.unwrap();
+    assert_eq!(history.last().unwrap().entry.event, crate::log::Event::Delete);
+    for key in ["a", "b", "c"] {
+        assert!(t.placement(key).await.is_none(), "{key}");
+    }
+    t.stop().await;
+}
+
+/// A location that has lost its bucket, or is not the right one, says nothing about the objects there.
+#[tokio::test]
+async fn a_bucket_is_not_taken_for_empty_on_the_word_of_a_location_that_does_not_have_it() {
+    let t = TestGateway::start().await;
+    t.put("k", &[PUBLIC], "text").await;
+    t.script("eu-central", |request, store| async move {
+        let mut answer = store.oneshot(request).await?;
+        *answer.status_mut() = StatusCode::NOT_FOUND;
+        Ok(answer)
+    });
+    assert_eq!(t.send(Method::DELETE, "/bucket", &[], "").await.status, StatusCode::CONFLICT);
+    t.unscript("eu-central");
+    assert_eq!(t.get("k").await.text(), "text");
+    t.stop().await;
+}
+
 #[tokio::test]
 async fn a_stop_waits_for_the_write_of_a_client_that_went_away() {
     let t = TestGateway::start().await;

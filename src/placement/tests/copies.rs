@@ -94,3 +94,41 @@ async fn a_copy_across_a_border_is_told_in_both_logs_under_one_transfer() {
     assert_eq!(export.entry.transfer, import.entry.transfer);
     t.stop().await;
 }
+
+/// The client's own key for the source goes along however the source is read, and its key for the copy too.
+#[tokio::test]
+async fn a_copy_across_borders_reads_its_source_with_the_clients_key_for_it() {
+    let t = TestGateway::start().await;
+    t.put("k", &[PUBLIC], "text").await;
+    t.script("eu-central", |mut request, store| async move {
+        let key = "x-amz-server-side-encryption-customer-key";
+        if request.method() == http::Method::GET
+            && request.uri().path() == "/bucket/k"
+            && request.uri().query().is_none()
+        {
+            assert_eq!(request.headers_mut().remove(key).unwrap(), "source");
+        }
+        store.oneshot(request).await
+    });
+    t.script("cn-north", |mut request, store| async move {
+        let headers = request.headers_mut();
+        assert!(headers.keys().all(|name| !name.as_str().starts_with("x-amz-copy-source")));
+        if let Some(key) = headers.remove("x-amz-server-side-encryption-customer-key") {
+            assert_eq!(key, "target");
+            headers.insert("x-amz-meta-keyed", key);
+        }
+        store.oneshot(request).await
+    });
+    let headers = [
+        ("x-amz-copy-source", "/bucket/k"),
+        ("x-amz-copy-source-server-side-encryption-customer-key", "source"),
+        ("x-amz-server-side-encryption-customer-key", "target"),
+        ("x-amz-tagging-directive", "REPLACE"),
+        ("x-amz-tagging", "data-class=state.important&subject-country=CN"),
+    ];
+    let copied = t.send(http::Method::PUT, "/bucket/copy", &headers, "").await;
+    assert_eq!(copied.status, http::StatusCode::OK, "{}", copied.text());
+    assert_eq!(copied.header("x-domicile-location"), "cn-north");
+    assert_eq!(t.get("copy").await.header("x-amz-meta-keyed"), "target");
+    t.stop().await;
+}

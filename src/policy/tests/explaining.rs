@@ -8,12 +8,15 @@ fn request(class: &[&str], subjects: &[&str]) -> ExplainRequest {
         classes: classes(class),
         subjects: countries(subjects),
         coverage: Coverage::Complete,
+        bucket: None,
         location: None,
         reader: None,
+        reader_entity: ReaderEntity::Other,
         home: None,
         held_in: CountrySet::EMPTY,
         operator: None,
         mechanisms: Vec::new(),
+        as_of: None,
     }
 }
 
@@ -83,4 +86,66 @@ fn a_location_that_is_not_configured_is_an_error() {
     let mut asked = request(&["personal"], &["CN"]);
     asked.location = Some("mars".parse().unwrap());
     assert!(matches!(explain(&engine, &asked), Err(PolicyError::UnknownLocation(_))));
+}
+
+#[test]
+fn what_is_allowed_names_the_prohibitions_that_bind_and_are_met() {
+    let engine = engine(&config::Operator::default(), &[mechanism("cac_standard_contract")]);
+    let mut asked = request(&["personal"], &["CN"]);
+    asked.location = Some("us-east".parse().unwrap());
+    let explanation = explain(&engine, &asked).unwrap();
+    let place = &explanation.places[0];
+    assert!(place.allowed, "{explanation}");
+    assert!(place.met.iter().any(|rule| rule.id == "CN-PIPL-38"), "{explanation}");
+    assert!(explanation.to_string().contains("Binds and is met: CN-PIPL-38 ("), "{explanation}");
+    assert_eq!(place.mechanisms, ["cac_standard_contract"]);
+}
+
+#[test]
+fn a_refusal_names_the_exceptions_of_its_rule_and_the_nearest_allowed_place() {
+    let engine = engine(&config::Operator::default(), &[]);
+    let mut asked = request(&["personal"], &["DE"]);
+    asked.location = Some("br".parse().unwrap());
+    let explanation = explain(&engine, &asked).unwrap();
+    let rule = &explanation.places[0].rules[0];
+    assert_eq!(rule.id, "EU-GDPR-45");
+    assert_eq!(rule.unless[0], "resource.blocs.contains(Bloc::\"EEA\")", "{explanation}");
+    assert_eq!(explanation.nearest[0].place, "eu-central (DE)");
+    assert_eq!(explanation.nearest[0].because, "a country that the data is about");
+}
+
+#[test]
+fn default_deny_says_which_condition_of_each_permit_is_missing() {
+    // Without the prohibitions that usually answer first.
+    let sources = edited("base/10-base.cedar", |text| {
+        text.split("// Unlabelled data rests nowhere").next().unwrap().to_owned()
+    });
+    let compiled = Arc::new(compile(&sources).unwrap());
+    let scenarios = super::super::explain::Scenarios::new(compiled, None).unwrap();
+    let scenario: super::super::scenario::Scenario = serde_json::from_str(
+        r#"{"id": "nobody", "classes": ["personal"], "action": "Store", "target": {"country": "DE"}}"#,
+    )
+    .unwrap();
+    let explanation = scenarios.explain(&scenario).unwrap();
+    let missing = &explanation.places[0].missing_permits;
+    assert_eq!(explanation.places[0].rules[0].id, "BASE-DEFAULT-DENY");
+    let regulated = missing.iter().find(|permit| permit.id == "BASE-REGULATED").unwrap();
+    assert_eq!(regulated.lacks, ["!(context.subjects.isEmpty())"], "{explanation}");
+}
+
+#[test]
+fn a_scenario_that_is_refused_is_told_the_countries_that_would_do() {
+    let scenarios = super::super::explain::Scenarios::new(Arc::clone(&WORLD), None).unwrap();
+    let scenario: super::super::scenario::Scenario = serde_json::from_str(
+        r#"{"id": "de-1", "classes": ["personal"], "subjects": ["DE"], "action": "Store", "target": {"country": "US"}}"#,
+    )
+    .unwrap();
+    let explanation = scenarios.explain(&scenario).unwrap();
+    assert!(!explanation.places[0].allowed);
+    assert_eq!(explanation.nearest[0].place, "DE");
+    assert_eq!(explanation.nearest[1].because, "in EEA with a country that the data is about");
+    let ways = &explanation.places[0].would_be_allowed_with;
+    let pair = |one: &str, other: &str| ways.iter().any(|way| way.mechanisms == [one, other]);
+    assert!(pair("scc", "tia") || pair("tia", "scc"), "{explanation}");
+    assert!(explanation.to_string().starts_with("scenario de-1\n"), "{explanation}");
 }

@@ -33,9 +33,9 @@ impl<'a> Claim<'a> {
     pub(super) fn of(parts: &'a Parts) -> Result<Claim<'a>, SigError> {
         let query = QueryAuth::read(parts.uri.query().unwrap_or(""))?;
         match (single(&parts.headers, "authorization")?, query.mechanism()) {
-            (Some(_), Some(_)) => return Err(SigError::TwoMechanisms),
-            (None, None) => return Err(SigError::Anonymous),
-            (None, Some(Mechanism::SigV2)) => return Err(SigError::SigV2),
+            (Some(_), Some(_)) => Err(SigError::TwoMechanisms),
+            (None, None) => Err(SigError::Anonymous),
+            (None, Some(Mechanism::SigV2)) => Err(SigError::SigV2),
             (Some(header), None) => Claim::from_header(header, query.token),
             (None, Some(Mechanism::SigV4)) => query.into_claim(),
         }

@@ -96,8 +96,8 @@ rgw_user() {
         >>"$WORK/ceph/made.log" 2>&1
 }
 
-# Each location is a tenant: bucket names are the tenant's own.
+# Each location is a tenant: bucket names are the tenant's own. A tenant has no hyphen in its name.
 rgw_location() {
-    rgw_user "KEY$1" "secret-of-$1" --tenant "$1" --uid gateway --display-name gateway
+    rgw_user "KEY$1" "secret-of-$1" --tenant "${1//-/_}" --uid gateway --display-name gateway
     s3_location "$RGW" "KEY$1" "secret-of-$1" '{bucket}'
 }
