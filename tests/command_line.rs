@@ -270,3 +270,72 @@ fn a_roll_back_needs_a_set_that_was_in_force() {
     });
     assert!(told, "the gateway does not say that a set was rolled back to");
 }
+
+#[test]
+fn a_folder_of_packs_is_exported_extended_laid_out_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let policies = folder.path().join("policies");
+    let policies = policies.to_str().unwrap();
+    let exported = domicile(&["policy", "export", policies, "--format", "json"]);
+    assert_eq!(exported.status.code(), Some(0), "{}", text(&exported.stderr));
+    let again = domicile(&["policy", "export", policies]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("not empty"), "{}", text(&again.stderr));
+
+    let new = ["policy", "new", "fj", "--country", "FJ", "--title", "Fiji", "--policies", policies];
+    let made = domicile(&new);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).contains("Next:"), "{}", text(&made.stdout));
+    assert_eq!(domicile(&new).status.code(), Some(2), "an existing pack was overwritten");
+    let checked = domicile(&["policy", "check", "--policies", policies]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
+
+    let rules = Path::new(policies).join("fj/10-gates.cedar");
+    let tidy = fs::read_to_string(&rules).unwrap();
+    fs::write(&rules, tidy.replace("\n  ", "\n      ")).unwrap();
+    let found = domicile(&["policy", "fmt", "--check", "--format", "json", "--policies", policies]);
+    assert_eq!(found.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(report["changed"], serde_json::json!([rules]));
+    assert_eq!(domicile(&["policy", "fmt", policies]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&rules).unwrap(), tidy);
+    assert_eq!(domicile(&["policy", "fmt", "--check", policies]).status.code(), Some(0));
+    assert_eq!(domicile(&["policy", "fmt"]).status.code(), Some(2), "it must be told what to format");
+}
+
+#[test]
+fn coverage_is_told_as_markdown_and_as_json() {
+    let page = domicile(&["policy", "coverage"]);
+    assert_eq!(page.status.code(), Some(0), "{}", text(&page.stderr));
+    assert!(text(&page.stdout).contains("| CN-CSL-39 |"));
+    let json = domicile(&["policy", "coverage", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let packs = report["packs"].as_array().unwrap();
+    assert!(
+        packs.iter().any(|pack| pack["pack"] == "cn" && pack["provisions"][0]["means"][0]["kind"] == "gate")
+    );
+}
+
+#[test]
+fn a_made_up_case_is_explained_and_a_wrong_line_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.jsonl");
+    let good = r#"{"id": "one", "classes": ["personal"], "subjects": ["DE"], "target": {"country": "US"}}"#;
+    fs::write(&table, format!("// A remark.\n{good}\n")).unwrap();
+    let arguments = ["policy", "explain", "--scenario", table.to_str().unwrap()];
+    let explained = domicile(&arguments);
+    let said = text(&explained.stdout);
+    assert_eq!(explained.status.code(), Some(0), "{}", text(&explained.stderr));
+    for part in
+        ["scenario one", "EU-GDPR-45 (", "It would not refuse if:", "Would be allowed with", "Nearest: DE"]
+    {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+    fs::write(&table, format!("{good}\n{}\n", good.replace("classes", "clases"))).unwrap();
+    let explained = domicile(&[&arguments[..], &["--format", "json"]].concat());
+    assert_eq!(explained.status.code(), Some(1));
+    assert!(text(&explained.stderr).starts_with("line 2: "), "{}", text(&explained.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&explained.stdout).unwrap();
+    assert_eq!(json.as_array().map(Vec::len), Some(1));
+    assert_eq!(json[0]["nearest"][0]["place"], "DE");
+}

@@ -5,8 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::compiled::{Compiled, compile};
+use super::compiled::{Compiled, compile_once};
 use super::decision::Decision;
+use super::prove;
 use super::snapshot::{Moment, Setting, Snapshot};
 use super::source::Sources;
 use super::{Activation, PackSource, PolicyError, PolicyHash, Question};
@@ -74,10 +75,16 @@ impl Engine {
         })
     }
 
-    /// As [`Engine::decide`] by the packs alone, never from memory: for checks of the memory itself.
+    /// As [`Engine::decide`] by the packs alone, never from memory: for measurements.
     pub fn decide_anew(&self, question: &Question<'_>) -> Result<Decision, PolicyError> {
         let snapshot = self.snapshot()?;
         snapshot.evaluate(snapshot.key(question))
+    }
+
+    /// As [`Engine::decide_anew`], by Cedar's own authorizer: what it is measured against.
+    pub fn decide_by_cedar(&self, question: &Question<'_>) -> Result<Decision, PolicyError> {
+        let snapshot = self.snapshot()?;
+        snapshot.evaluate_by_cedar(snapshot.key(question))
     }
 
     /// Ids of the rules that have no lowered form: Cedar evaluates them each time, which is slow.
@@ -162,9 +169,10 @@ fn build(source: &PackSource, setting: Setting, now: i64) -> Result<Snapshot, Po
 }
 
 fn snapshot(sources: &Sources, setting: Setting, now: i64) -> Result<Snapshot, PolicyError> {
-    let compiled = compile(sources).map_err(PolicyError::Invalid)?;
-    let snapshot = Snapshot::new(Arc::new(compiled), Arc::new(setting), Moment::Clock(now))?;
+    let compiled = compile_once(sources).map_err(PolicyError::Invalid)?;
+    let snapshot = Snapshot::new(compiled, Arc::new(setting), Moment::Clock(now))?;
     snapshot.warm()?;
+    prove::at_load(&snapshot)?;
     Ok(snapshot)
 }
 

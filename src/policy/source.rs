@@ -19,6 +19,7 @@ const WORDS: &str = "words.toml";
 /// A Rego policy beside the packs, and the file that says what is asked of it.
 pub const REGO: &str = "constraint.rego";
 const QUERY: &str = "constraint.toml";
+const INVARIANTS: &str = "invariants.toml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 const MAX_FILES: usize = 2000;
 
@@ -98,6 +99,8 @@ pub struct Sources {
     pub sensitive: SourceFile,
     /// Other spellings of the schema's words.
     pub words: SourceFile,
+    /// What must never be allowed.
+    pub invariants: Option<SourceFile>,
     pub packs: Vec<PackFiles>,
     /// Who brings the set into force; no part of what is decided.
     pub activation: Option<SourceFile>,
@@ -121,6 +124,7 @@ impl Sources {
             message: message.to_owned(),
         };
         let (mut schema, mut blocs, mut sensitive, mut words) = (None, None, None, None);
+        let mut invariants = None;
         let (mut activation, mut rego, mut query) = (None, None, None);
         let mut packs: BTreeMap<String, Slot> = BTreeMap::new();
         for (path, text) in files {
@@ -130,6 +134,7 @@ impl Sources {
                 None if path == BLOCS => blocs = Some(file),
                 None if path == SENSITIVE => sensitive = Some(file),
                 None if path == WORDS => words = Some(file),
+                None if path == INVARIANTS => invariants = Some(file),
                 None if path == activation::FILE => activation = Some(file),
                 None if path == REGO => rego = Some(file),
                 None if path == QUERY => query = Some(file),
@@ -173,6 +178,7 @@ impl Sources {
             sensitive: sensitive
                 .ok_or_else(|| layout(SENSITIVE, "the policy folder does not say what is sensitive"))?,
             words: words.ok_or_else(|| layout(WORDS, "the policy folder has no list of other spellings"))?,
+            invariants,
             packs: arranged,
             activation,
             constraint,
@@ -214,7 +220,12 @@ impl Sources {
         let packs = self.packs.iter().flat_map(|pack| {
             std::iter::once(&pack.manifest).chain(&pack.policies).chain(&pack.cases).chain(&pack.scenarios)
         });
-        shared.into_iter().chain(packs).chain(self.constraint_files()).chain(&self.activation)
+        shared
+            .into_iter()
+            .chain(packs)
+            .chain(&self.invariants)
+            .chain(self.constraint_files())
+            .chain(&self.activation)
     }
 
     fn choose(mut self, names: &[String]) -> Result<Sources, PolicyError> {
@@ -243,7 +254,7 @@ struct Slot {
     scenarios: Option<SourceFile>,
 }
 
-const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml, perhaps activation.toml, constraint.rego and constraint.toml, and one folder a pack with pack.toml, \
+const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml, perhaps invariants.toml, activation.toml, constraint.rego and constraint.toml, and one folder a pack with pack.toml, \
      *.cedar, cases.toml and scenarios.jsonl (and *.md)";
 
 fn read_directory(root: &Path) -> Result<BTreeMap<String, String>, PolicyError> {

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::locations::LocationFacts;
 use crate::names::{Country, CountrySet};
+use crate::policy::manifest::Bloc;
 use crate::policy::snapshot::{Key, Moment, Setting, Snapshot};
 use crate::policy::{Action, PolicyError};
 
@@ -74,10 +75,13 @@ pub fn nearest_countries(snapshot: &Snapshot, key: &Key) -> Result<Vec<Near>, Po
 fn rank(snapshot: &Snapshot, key: &Key, allowed: impl Iterator<Item = (String, Country)>) -> Vec<Near> {
     let mut found: Vec<(usize, Near)> = allowed
         .map(|(place, country)| {
-            let shared = snapshot.compiled.blocs.iter().find(|bloc| {
+            let shared = snapshot.compiled.blocs.iter().filter(|bloc| {
                 let within = |country| bloc.contains(country, snapshot.now);
                 within(country) && key.subjects.iter().any(within)
             });
+            // The closest group says most.
+            let members = |bloc: &&Bloc| Country::all().filter(|c| bloc.contains(*c, snapshot.now)).count();
+            let shared = shared.min_by_key(members);
             let (rank, because) = match shared {
                 _ if key.subjects.contains(country) => (0, "a country that the data is about".to_owned()),
                 _ if key.held_in.contains(country) => (1, "a country that already holds a copy".to_owned()),
