@@ -138,7 +138,7 @@ impl Constraint {
         if !refused {
             return (Arc::clone(packs), lasts);
         }
-        (Arc::new(Decision::of_verdicts(snapshot.frame(), key.action, verdicts)), lasts)
+        (Arc::new(packs.with_verdicts(verdicts)), lasts)
     }
 }
 
