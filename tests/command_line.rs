@@ -187,6 +187,90 @@ fn the_example_of_the_documentation_passes_its_check_once_its_files_are_there() 
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
 
+/// The shipped packs in a folder of their own, with a configuration that wants two people behind each change.
+fn strict(folder: &Path) -> (String, String) {
+    let packs = folder.join("packs");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    for entry in fs::read_dir(&shipped).unwrap() {
+        let entry = entry.unwrap().path();
+        let place = packs.join(entry.file_name().unwrap());
+        fs::create_dir_all(&packs).unwrap();
+        match entry.is_dir() {
+            false => drop(fs::copy(&entry, &place).unwrap()),
+            true if entry.ends_with("base") || entry.ends_with("ru") => {
+                fs::create_dir(&place).unwrap();
+                for file in fs::read_dir(&entry).unwrap() {
+                    let file = file.unwrap().path();
+                    fs::copy(&file, place.join(file.file_name().unwrap())).unwrap();
+                }
+            }
+            true => {}
+        }
+    }
+    let config = folder.join("domicile.toml");
+    let policy = "[policy]\ndirectory = \"packs\"\nrequire-approval = true\n";
+    fs::write(&config, format!("{BASE}{policy}")).unwrap();
+    (packs.to_str().unwrap().to_owned(), config.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_second_person_approves_a_policy_set_and_nobody_approves_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (packs, config) = strict(folder.path());
+    let unapproved = domicile(&["config", "check", &config]);
+    assert_eq!(unapproved.status.code(), Some(2));
+    assert!(text(&unapproved.stderr).contains("domicile policy approve"), "{}", text(&unapproved.stderr));
+
+    let approve = |approver: &str| {
+        let who = ["--author", "Ada", "--approver", approver, "--reason", "Order 16"];
+        domicile(&[&["policy", "approve", "--policies", &packs, "--config", &config], &who[..]].concat())
+    };
+    let own = approve(" ADA");
+    assert_eq!(own.status.code(), Some(1));
+    assert!(text(&own.stderr).contains("same person"), "{}", text(&own.stderr));
+    assert!(!Path::new(&packs).join("activation.toml").exists());
+
+    let second = approve("Grace");
+    assert_eq!(second.status.code(), Some(0), "{}", text(&second.stderr));
+    let approved = domicile(&["config", "check", &config]);
+    assert_eq!(approved.status.code(), Some(0), "{}", text(&approved.stderr));
+
+    fs::write(Path::new(&packs).join("ru/99-more.cedar"), "// A file that nobody approved.\n").unwrap();
+    let changed = domicile(&["config", "check", &config]);
+    assert_eq!(changed.status.code(), Some(2));
+    assert!(text(&changed.stderr).contains("changed since"), "{}", text(&changed.stderr));
+}
+
+#[test]
+fn a_roll_back_needs_a_set_that_was_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let none = domicile(&["policy", "rollback", "--data", data]);
+    assert_eq!(none.status.code(), Some(0), "{}", text(&none.stderr));
+    assert!(text(&none.stdout).contains("No policy set was in force"), "{}", text(&none.stdout));
+    let unknown = domicile(&["policy", "rollback", "abc", "--data", data]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("`abc` is not the hash"), "{}", text(&unknown.stderr));
+    let released = domicile(&["policy", "rollback", "--release", "--data", data]);
+    assert_eq!(released.status.code(), Some(1), "{}", text(&released.stderr));
+    // It is the set of the packs in the binary that counts.
+    let gateway = Gateway::start(folder.path());
+    let said = gateway.said.iter().find_map(|line| line.trim().strip_prefix("policy set ")).unwrap();
+    let listed = domicile(&["policy", "rollback", "--data", data]);
+    assert!(text(&listed.stdout).contains(said), "{}", text(&listed.stdout));
+    let back = domicile(&["policy", "rollback", said.get(..16).unwrap(), "--data", data]);
+    assert_eq!(back.status.code(), Some(0), "{}", text(&back.stderr));
+    let admin = gateway.admin();
+    let shadow = domicile(&["policy", "shadow", "--admin", &admin]);
+    assert_eq!(shadow.status.code(), Some(1));
+    assert!(text(&shadow.stderr).contains("policy.shadow"), "{}", text(&shadow.stderr));
+    let told = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        text(&domicile(&["ready", "--admin", &admin]).stdout).contains(&format!("{said} was rolled back to"))
+    });
+    assert!(told, "the gateway does not say that a set was rolled back to");
+}
+
 #[test]
 fn a_folder_of_packs_is_exported_extended_laid_out_and_checked() {
     let folder = tempfile::tempdir().unwrap();

@@ -56,6 +56,19 @@ pub struct Placement {
     pub placed_at: u64,
 }
 
+/// Where an object rests, without its name: for questions about all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resting {
+    /// Where to go on from.
+    pub row: i64,
+    pub bucket: BucketHandle,
+    pub location: LocationId,
+    pub classes: ClassSet,
+    pub subjects: CountrySet,
+    pub coverage: Coverage,
+    pub size: u64,
+}
+
 /// A bucket as the gateway knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bucket {

@@ -35,8 +35,8 @@ pub use self::writer::Counters;
 use self::writer::Writer;
 use super::{
     Answer, Bucket, BucketHandle, Catalogue, CatalogueError, Claim, HistoryLine, Intent, Known, ObjectHandle,
-    ObjectId, Placement, Receipt, Recorded, Residue, Setting, Stray, Verdict, Version, VersionAt, Versioning,
-    Which, WriteRecord,
+    ObjectId, Placement, Receipt, Recorded, Residue, Resting, Setting, Stray, Verdict, Version, VersionAt,
+    Versioning, Which, WriteRecord,
 };
 use crate::config;
 use crate::log::entry::Opening;
@@ -179,6 +179,11 @@ impl SqliteCatalogue {
 
     pub fn keys(&self) -> &Arc<Keys> {
         &self.keys
+    }
+
+    /// Where objects rest, in the order of their rows, after that one: a walk over all of them.
+    pub fn resting(&self, after: i64, limit: usize) -> Result<Vec<Resting>, CatalogueError> {
+        self.readers.with(|db| reader::resting(db, after, limit))
     }
 
     /// For metrics; all zero when opened for questions only.

@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod explain;
 mod policy;
+mod prove;
 mod ready;
 mod serve;
 mod target;

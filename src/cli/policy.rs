@@ -8,8 +8,11 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 
 use super::explain::Explain;
+use super::prove::{Diff, Prove};
 use super::{CommandError, Format, activation, print_json};
 use crate::clock::{iso8601, now_ms};
+use crate::config::Config;
+use crate::gateway::start;
 use crate::names::Country;
 use crate::policy::formatting::{Mode, format_files};
 use crate::policy::template::NewPack;
@@ -18,7 +21,7 @@ use crate::policy::{PackSource, cases, check, coverage, table, template};
 #[derive(Debug, Subcommand)]
 pub enum PolicyCommand {
     /// Parse and validate policy packs. Exit code 1 when they cannot be used
-    Check(Packs),
+    Check(Check),
     /// Run the cases of all packs. Exit code 1 when one fails
     Test(Packs),
     /// Lay the rules out in one way, comments kept. With --check, exit code 1 when a file would change
@@ -31,6 +34,12 @@ pub enum PolicyCommand {
     Coverage(Packs),
     /// Decide scenarios of a table, one line of JSON each. Exit code 1 when a line is wrong or not as expected
     Decide(Decide),
+    /// Prove what must never be allowed, for every object, operator and place at once. Exit code 1 when something is
+    /// not proved
+    Prove(Prove),
+    /// Say what an edit of the packs changes, with examples. Exit code 0: nothing; 1: something is newly allowed, or a
+    /// duty is gone; 3: something changes and nothing becomes looser
+    Diff(Diff),
     /// Say why data may or may not rest in, or be read from, a place, and what would help
     Explain(Box<Explain>),
     /// Say who wrote and who approved the policies of a folder, for gateways that ask for it
@@ -49,6 +58,18 @@ pub struct Packs {
     /// How the result is printed
     #[arg(long, value_enum, default_value_t)]
     format: Format,
+}
+
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    packs: Packs,
+    /// Also look for rules that can never hold or never decide alone, which takes a moment
+    #[arg(long)]
+    deep: bool,
+    /// Also look at the mechanisms and locations of this configuration, and check its packs
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -111,11 +132,7 @@ pub struct Decide {
 impl PolicyCommand {
     pub fn run(self) -> Result<ExitCode, CommandError> {
         match self {
-            PolicyCommand::Check(packs) => {
-                let report = check::check(&packs.source())?;
-                packs.print(&report)?;
-                Ok(code(report.is_usable()))
-            }
+            PolicyCommand::Check(check) => check.run(),
             PolicyCommand::Test(packs) => {
                 let report = cases::test(&packs.source())?;
                 packs.print(&report)?;
@@ -137,6 +154,8 @@ impl PolicyCommand {
                 Ok(ExitCode::SUCCESS)
             }
             PolicyCommand::Decide(decide) => decide.run(),
+            PolicyCommand::Prove(prove) => prove.run(),
+            PolicyCommand::Diff(diff) => diff.run(),
             PolicyCommand::Explain(explain) => explain.run(),
             PolicyCommand::Approve(approve) => approve.run(),
             PolicyCommand::Rollback(rollback) => rollback.run(),
@@ -162,6 +181,26 @@ impl Fmt {
         let report = format_files(&paths, mode)?;
         print(self.format, &report)?;
         Ok(code(report.is_good()))
+    }
+}
+
+impl Check {
+    fn run(self) -> Result<ExitCode, CommandError> {
+        let depth = if self.deep { check::Depth::Deep } else { check::Depth::Quick };
+        let report = match &self.config {
+            None => check::check_for(&self.packs.source(), depth, None)?,
+            Some(path) => {
+                let mut config = Config::load(path)?;
+                if self.packs.policies.is_some() {
+                    config.policy.directory.clone_from(&self.packs.policies);
+                }
+                let now = jiff::Timestamp::now().as_second();
+                let setting = start::setting(&config);
+                check::check_for(&PackSource::from(&config.policy), depth, Some((&setting, now)))?
+            }
+        };
+        self.packs.print(&report)?;
+        Ok(code(report.is_usable()))
     }
 }
 

@@ -260,6 +260,22 @@ impl<'a> Asking<'a> {
         }
     }
 
+    /// Whether any of these policies holds, whatever they are for.
+    pub fn holds(
+        &mut self,
+        policies: &PolicySet,
+        target: &Target,
+        home: AtHome,
+    ) -> Result<bool, PolicyError> {
+        let kinds = self.snapshot.in_force(target.country, self.facts.held);
+        let request = self.request(self.action.name(), target, &kinds, home)?;
+        let answer = Authorizer::new().is_authorized(&request, policies, &target.entities);
+        match answer.diagnostics().errors().next() {
+            Some(error) => Err(PolicyError::Question(error.to_string())),
+            None => Ok(answer.diagnostics().reason().next().is_some()),
+        }
+    }
+
     /// Whether these gates allow it, with exactly these mechanisms in force.
     pub fn allowed_by(
         &mut self,

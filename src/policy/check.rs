@@ -1,11 +1,14 @@
 //! `policy check`: everything that is wrong with a folder of packs, in words for its author.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::cases::read_cases;
 use super::compiled::{Compiled, compile};
+use super::lint;
+use super::snapshot::Setting;
 use super::{PackSource, PolicyError};
 
 /// One mistake in a pack file.
@@ -32,6 +35,18 @@ pub struct Report {
     /// Hash of the policy set; `None` when there are problems.
     pub policy: Option<String>,
     pub problems: Problems,
+    /// What is valid and yet may not be what its author meant.
+    pub remarks: Problems,
+}
+
+/// How much is looked for beside what makes packs unusable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    /// What can be seen by reading.
+    #[default]
+    Quick,
+    /// Also what only the prover can find, which takes a moment.
+    Deep,
 }
 
 /// One pack of a usable policy set.
@@ -46,6 +61,15 @@ pub struct PackLine {
 
 /// Checks the packs of a source without asking them anything. The error is for files that cannot be read at all.
 pub fn check(source: &PackSource) -> Result<Report, PolicyError> {
+    check_for(source, Depth::Quick, None)
+}
+
+/// The same, with remarks of that depth, and on a configuration.
+pub fn check_for(
+    source: &PackSource,
+    depth: Depth,
+    setting: Option<(&Setting, i64)>,
+) -> Result<Report, PolicyError> {
     let sources = source.read()?;
     let compiled = compile(&sources);
     let mut problems = compiled.as_ref().err().cloned().unwrap_or_default();
@@ -55,8 +79,18 @@ pub fn check(source: &PackSource) -> Result<Report, PolicyError> {
         Ok(_) => {}
     }
     Ok(match compiled {
-        Ok(compiled) if problems.0.is_empty() => Report::usable(&compiled),
-        _ => Report { packs: Vec::new(), rules: 0, policy: None, problems },
+        Ok(compiled) if problems.0.is_empty() => {
+            let compiled = Arc::new(compiled);
+            let mut remarks = lint::quick(&sources, &compiled);
+            if depth == Depth::Deep {
+                remarks.extend(lint::deep(&sources, &compiled));
+            }
+            if let Some((setting, now)) = setting {
+                remarks.extend(lint::configured(&compiled, setting, now.max(compiled.as_of)));
+            }
+            Report::usable(&compiled, Problems(remarks))
+        }
+        _ => Report { packs: Vec::new(), rules: 0, policy: None, problems, remarks: Problems::default() },
     })
 }
 
@@ -65,7 +99,7 @@ impl Report {
         self.problems.0.is_empty()
     }
 
-    fn usable(compiled: &Compiled) -> Report {
+    fn usable(compiled: &Compiled, remarks: Problems) -> Report {
         let packs = compiled.packs.iter().map(|pack| PackLine {
             name: pack.name.clone(),
             title: pack.title.clone(),
@@ -78,6 +112,7 @@ impl Report {
             rules: compiled.rules.len(),
             policy: Some(compiled.hash.0.to_string()),
             problems: Problems(Vec::new()),
+            remarks,
         }
     }
 }
@@ -90,6 +125,9 @@ impl fmt::Display for Report {
         for pack in &self.packs {
             writeln!(f, "{} {} (law as of {}): {}", pack.name, pack.version, pack.as_of, pack.title)?;
             writeln!(f, "    {}", pack.review)?;
+        }
+        for remark in &self.remarks.0 {
+            writeln!(f, "remark: {remark}")?;
         }
         let hash = self.policy.as_deref().unwrap_or_default();
         write!(f, "{} rules in {} packs are valid; policy set {hash}", self.rules, self.packs.len())

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::digest;
 use cedar_policy::{
@@ -15,13 +15,17 @@ use cedar_policy::{
 };
 
 use super::check::{Problem, Problems};
+use super::constraint::Constraint;
+use super::lint;
 use super::lower::{RuleForm, Vocabulary};
 use super::manifest::{
     Bloc, PackManifest, Regime, TomlProblem, WordKind, parse_aliases, parse_blocs, parse_regimes,
 };
 use super::mechanism::moment;
 use super::oracle::Made;
-use super::source::{BASE, SourceFile, Sources};
+use super::prove::{self, Invariant};
+use super::rego::Rego;
+use super::source::{BASE, ConstraintFiles, SourceFile, Sources};
 use super::words::Words;
 use super::{Obligation, PolicyHash, Rule};
 use crate::label::class::CLASSES;
@@ -45,7 +49,11 @@ pub struct Compiled {
     pub(super) named: CountrySet,
     /// Whether any rule asks where the client is. Otherwise answers do not depend on it.
     pub(super) asks_origin: bool,
+    /// What must never be allowed.
+    pub(super) invariants: Vec<Invariant>,
     pub(super) made: Made,
+    /// Another engine that can refuse what the rules allow.
+    pub(super) constraint: Option<Arc<Constraint>>,
 }
 
 /// One rule with its policy.
@@ -94,6 +102,12 @@ impl Compiled {
     /// The ids of all rules, in the order of the packs.
     pub fn rule_ids(&self) -> impl Iterator<Item = &Arc<str>> {
         self.rules.iter().map(|rule| &rule.rule.id)
+    }
+
+    /// The same set without the rules at these positions.
+    pub(super) fn without(&self, positions: &BTreeSet<usize>) -> Compiled {
+        let rules = self.rules.iter().enumerate().filter(|(position, _)| !positions.contains(position));
+        Compiled { rules: rules.map(|(_, rule)| rule.clone()).collect(), ..self.clone() }
     }
 }
 
@@ -146,6 +160,8 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
     let aliases = parse_aliases(&sources.words.text)
         .map_err(|problem| found.toml(&sources.words, problem))
         .unwrap_or_default();
+    let constraint = sources.constraint.as_ref().and_then(|files| read_constraint(files, &mut found));
+    let mut invariants = Vec::new();
     if let Some((schema, words)) = &mut schema {
         check_blocs(&sources.blocs, &blocs, words, &mut found);
         let listed: BTreeSet<String> = regimes.iter().map(|regime| regime.name.clone()).collect();
@@ -161,6 +177,12 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
             }
         }
         validate(schema, &set, &origin, &mut found);
+        if let Some(file) = &sources.invariants {
+            match prove::parse(&file.text, schema) {
+                Ok(parsed) => invariants = parsed,
+                Err(problems) => problems.into_iter().for_each(|problem| found.toml(file, problem)),
+            }
+        }
     }
     let (Some((schema, words)), true) = (schema, found.problems.is_empty()) else {
         return Err(Problems(found.problems));
@@ -178,7 +200,9 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
         regimes,
         rules,
         asks_origin,
+        invariants,
         made: Made::default(),
+        constraint,
     })
 }
 
@@ -291,6 +315,24 @@ fn read_schema(file: &SourceFile, found: &mut Found) -> Option<(Schema, Words)> 
 /// Sets of them are kept in a word of the machine.
 const MOST_ATTRS: usize = 128;
 
+fn read_constraint(files: &ConstraintFiles, found: &mut Found) -> Option<Arc<Constraint>> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        query: String,
+    }
+    let asked: Asked = toml::from_str(&files.query.text)
+        .map_err(|error| found.toml(&files.query, TomlProblem::plain(error.message().to_owned())))
+        .ok()?;
+    match Rego::new(&files.rego.text, &asked.query) {
+        Ok(rego) => Some(Arc::new(Constraint::new(rego))),
+        Err(problem) => {
+            found.add(&files.rego, None, None, problem, None);
+            None
+        }
+    }
+}
+
 fn check_blocs(file: &SourceFile, blocs: &[Bloc], words: &Words, found: &mut Found) {
     let listed: BTreeSet<String> = blocs.iter().map(|bloc| bloc.name.clone()).collect();
     for name in listed.difference(&words.blocs) {
@@ -386,6 +428,12 @@ fn read_rule(policy: Policy, pack: &str, file: &SourceFile, found: &mut Found) -
         let help =
             format!("the annotations are @id, @{}, @{}", ANNOTATIONS.join(", @"), OPTIONAL.join(", @"));
         found.at_id(file, &id, format!("the annotation @{word} is not known"), Some(help));
+    }
+    if lint::arithmetic(&policy) {
+        let message =
+            "the rule calculates: arithmetic can overflow, and a rule that overflows does not forbid";
+        let help = "compare a number of the operator with a literal";
+        found.at_id(file, &id, message.to_owned(), Some(help.to_owned()));
     }
     let role = read_role(&policy, &id, pack, file, found);
     if found.problems.len() > before {
@@ -544,12 +592,25 @@ fn named_countries(policy: &Policy) -> Vec<Country> {
         .collect()
 }
 
+/// As [`compile`]; the set that was compiled last is not compiled again while its files are the same.
+pub fn compile_once(sources: &Sources) -> Result<Arc<Compiled>, Problems> {
+    static LAST: Mutex<Option<Arc<Compiled>>> = Mutex::new(None);
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let hash = hash(sources);
+    if let Some(same) = last().as_ref().filter(|compiled| compiled.hash == hash) {
+        return Ok(Arc::clone(same));
+    }
+    let compiled = Arc::new(compile(sources)?);
+    *last() = Some(Arc::clone(&compiled));
+    Ok(compiled)
+}
+
 /// SHA-256 over every file that can change an answer, each with its path and length.
 pub(super) fn hash(sources: &Sources) -> PolicyHash {
     let mut context = digest::Context::new(&digest::SHA256);
     let packs = sources.packs.iter().flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies));
     let shared = [&sources.schema, &sources.blocs, &sources.sensitive, &sources.words];
-    for file in shared.into_iter().chain(packs) {
+    for file in shared.into_iter().chain(packs).chain(sources.constraint_files()) {
         for part in [&file.path, &file.text] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());

@@ -13,6 +13,7 @@ mod asking;
 pub mod cases;
 pub mod check;
 pub mod compiled;
+pub mod constraint;
 pub mod coverage;
 pub mod decision;
 mod declared;
@@ -20,12 +21,16 @@ mod engine;
 mod entities;
 pub mod explain;
 pub mod formatting;
+pub mod impact;
 pub mod kept;
+mod lint;
 mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
 mod oracle;
+pub mod prove;
+mod rego;
 pub mod scenario;
 pub mod shadow;
 mod snapshot;
@@ -202,6 +207,8 @@ pub enum PolicyError {
     Question(String),
     #[error("a lowered rule answered otherwise than Cedar; nothing is decided with this policy set")]
     Disagreement,
+    #[error("the policies do not keep their invariants:\n{0}")]
+    Unproved(String),
     #[error(transparent)]
     Activation(#[from] activation::ActivationError),
     #[error(transparent)]

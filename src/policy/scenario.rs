@@ -49,6 +49,15 @@ pub struct Scenario {
     held_in: OneOrMany,
     #[serde(default)]
     first_write: Option<bool>,
+    /// Whether what the object holds is known to its end; it is when nobody says otherwise.
+    #[serde(default)]
+    scanned_completely: Option<bool>,
+    /// Whether the target is the bucket's home; it is when nobody says otherwise.
+    #[serde(default)]
+    at_home: Option<bool>,
+    /// Where the client is.
+    #[serde(default)]
+    origin: Option<Country>,
     #[serde(default)]
     action: ActionWord,
     target: TargetWord,
@@ -183,6 +192,8 @@ enum ActionWord {
     Relocate,
     #[serde(alias = "read")]
     Read,
+    #[serde(alias = "commit")]
+    Commit,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -227,27 +238,36 @@ impl Table {
 
     /// The scenario's world and its question.
     pub(super) fn question(&self, scenario: &Scenario) -> Result<(Snapshot, Key), ScenarioError> {
-        let asked = Asked::new(scenario, &self.compiled, self.as_of)?;
-        let snapshot = Snapshot::new(Arc::clone(&self.compiled), Arc::new(asked.setting), asked.at)?;
-        let question = Question {
-            action: asked.action,
-            classes: asked.classes.iter().copied().collect(),
-            subjects: asked.subjects,
-            // A scenario says what the object holds: nothing in it is left to find.
-            scanned_completely: true,
-            bucket: &"scenario".parse().map_err(|error| wrong("id", error))?,
-            app: &"scenario".parse().map_err(|error| wrong("id", error))?,
-            home: asked.home.as_ref(),
-            origin: None,
-            held_in: asked.held_in,
-            reader: asked.reader,
-            reader_entity: asked.reader_entity,
-            copies: Default::default(),
-        };
-        let mut key = snapshot.key(&question);
-        key.first_write = scenario.first_write.unwrap_or(key.first_write);
-        Ok((snapshot, key))
+        question(scenario, &self.compiled, self.as_of)
     }
+}
+
+/// A scenario's world and its question. `as_of` is the day when it names none.
+pub(super) fn question(
+    scenario: &Scenario,
+    compiled: &Arc<Compiled>,
+    as_of: Option<i64>,
+) -> Result<(Snapshot, Key), ScenarioError> {
+    let asked = Asked::new(scenario, compiled, as_of)?;
+    let snapshot = Snapshot::new(Arc::clone(compiled), Arc::new(asked.setting), asked.at)?;
+    let question = Question {
+        action: asked.action,
+        classes: asked.classes.iter().copied().collect(),
+        subjects: asked.subjects,
+        // A scenario says what the object holds: nothing in it is left to find.
+        scanned_completely: scenario.scanned_completely.unwrap_or(true),
+        bucket: &"scenario".parse().map_err(|error| wrong("id", error))?,
+        app: &"scenario".parse().map_err(|error| wrong("id", error))?,
+        home: asked.home.as_ref(),
+        origin: scenario.origin,
+        held_in: asked.held_in,
+        reader: asked.reader,
+        reader_entity: asked.reader_entity,
+        copies: Default::default(),
+    };
+    let mut key = snapshot.key(&question);
+    key.first_write = scenario.first_write.unwrap_or(key.first_write);
+    Ok((snapshot, key))
 }
 
 fn answer(id: &str, verdict: &Verdict, met: &[Arc<super::Rule>]) -> Answer {
@@ -325,7 +345,10 @@ impl Asked {
         let classes = scenario.classes.iter().map(|word| word.parse::<DataClass>());
         let classes = classes.collect::<Result<Vec<_>, _>>().map_err(|error| wrong("classes", error))?;
         Ok(Asked {
-            home: location.as_ref().map(|facts| facts.id.clone()),
+            home: location
+                .as_ref()
+                .filter(|_| scenario.at_home.unwrap_or(true))
+                .map(|facts| facts.id.clone()),
             setting: Setting {
                 locations: location.into_iter().collect(),
                 operator: world.operator,
@@ -515,6 +538,7 @@ impl World<'_> {
             ActionWord::Replicate => Action::Replicate,
             ActionWord::Relocate => Action::Relocate,
             ActionWord::Read => Action::Read,
+            ActionWord::Commit => Action::Commit,
         };
         if action == Action::Read {
             let reader = match target.reader_country.as_deref() {

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use cedar_policy::{Context, Entities, EntityUid, Request, RestrictedExpression};
+use cedar_policy::{Context, Entities, EntityUid, PolicySet, Request, RestrictedExpression};
 
 use super::asking::{Asking, AtHome, Facts};
 use super::compiled::Compiled;
@@ -21,7 +21,7 @@ use super::manifest::WordKind;
 use super::mechanism::Scope;
 use super::memo::{Memo, Packed};
 use super::oracle::Oracle;
-use super::{Action, Copies, PolicyError, Question, ReaderEntity};
+use super::{Action, Copies, PolicyError, Question, ReaderEntity, Rule};
 use crate::config;
 use crate::label::ClassSet;
 use crate::label::class::DataClass;
@@ -280,6 +280,11 @@ impl Snapshot {
         }
     }
 
+    /// What its decisions have in common.
+    pub(super) fn frame(&self) -> Arc<Frame> {
+        Arc::clone(&self.frame)
+    }
+
     /// What was stated of the object beside its labels.
     pub fn declared(&self, key: &Key) -> Declared {
         let statement = key.declared.and_then(|position| self.statements.get(usize::from(position)));
@@ -391,6 +396,27 @@ impl Snapshot {
         };
         let mut asking = Asking::new(self, &key);
         Ok(asking.gate(target, kinds, home)?.0)
+    }
+
+    /// Whether the gates allow the one place of this question, by Cedar's own authorizer, and the rules that decided.
+    pub fn gate_by_cedar(&self, key: &Key) -> Result<(bool, Vec<Arc<Rule>>), PolicyError> {
+        let (target, home) = self.only_place(key)?;
+        let kinds = self.mechanisms_for(key, target.country);
+        Asking::new(self, key).gate(target, &kinds, home)
+    }
+
+    /// Whether any of these policies holds for the one place of this question, whatever they are for.
+    pub fn satisfies(&self, key: &Key, policies: &PolicySet) -> Result<bool, PolicyError> {
+        let (target, home) = self.only_place(key)?;
+        Asking::new(self, key).holds(policies, target, home)
+    }
+
+    /// The one place of a question about the first location, or about a reader.
+    pub fn only_place(&self, key: &Key) -> Result<(&Target, AtHome), PolicyError> {
+        if let (Action::Read, Some(country)) = (key.action, key.reader) {
+            return Ok((self.reader(country, key.reader_entity)?, AtHome::No));
+        }
+        Ok((self.location(0)?, if key.home == Some(0) { AtHome::Yes } else { AtHome::No }))
     }
 
     /// The mechanisms that are in force for this question in `country`, as positions in the schema.

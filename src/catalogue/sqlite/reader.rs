@@ -15,7 +15,7 @@ use super::schema::{self, first_row};
 use super::{OpenError, unavailable};
 use crate::catalogue::{
     Bucket, BucketHandle, CatalogueError, HistoryLine, Intent, ObjectHandle, ObjectId, Placement, Receipt,
-    Residue, Verdict,
+    Residue, Resting, Verdict,
 };
 use crate::log::entry::{Entry, Opening};
 use crate::log::keys::{DataKey, Fingerprint, KeyError, Keys, OnMissing, SealKey};
@@ -86,6 +86,30 @@ pub fn placement_row(row: &Row<'_>) -> Result<Placement> {
         placed_at: unsigned("placed_at", number(row, 12)?)?,
         order: unsigned("order", number(row, 13)?)?,
     })
+}
+
+/// Objects in the order of their rows, after that one.
+pub fn resting(db: &Connection, after: i64, limit: usize) -> Result<Vec<Resting>> {
+    let mut query = db
+        .prepare_cached(
+            "SELECT id, bucket, location, classes, subjects, coverage, size FROM placements
+             WHERE id > ?1 ORDER BY id LIMIT ?2",
+        )
+        .map_err(unavailable)?;
+    let mut rows = query.query(params![after, row_limit(limit)]).map_err(unavailable)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next().map_err(unavailable)? {
+        found.push(Resting {
+            row: number(row, 0)?,
+            bucket: BucketHandle(fixed("bucket", blob(row, 1)?)?),
+            location: parse("location", text(row, 2)?)?,
+            classes: split("classes", text(row, 3)?)?,
+            subjects: split("subjects", text(row, 4)?)?,
+            coverage: codec::coverage_from(text(row, 5)?)?,
+            size: unsigned("size", number(row, 6)?)?,
+        });
+    }
+    Ok(found)
 }
 
 pub fn places(db: &Connection, handles: &[ObjectHandle]) -> Result<Vec<Option<(LocationId, String)>>> {

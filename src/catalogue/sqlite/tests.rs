@@ -57,6 +57,29 @@ fn poll_once<F: Future + Unpin>(future: &mut F) -> impl Future<Output = Poll<F::
 }
 
 #[tokio::test]
+async fn a_walk_meets_every_object_once_page_by_page() {
+    let (_dir, catalogue) = fresh();
+    for n in 0..5 {
+        write(&catalogue, &format!("key-{n}"), "cn-1", "CN", "etag").await;
+    }
+    let expected = placement("cn-1", "");
+    let (mut after, mut met) = (i64::MIN, Vec::new());
+    loop {
+        let page = catalogue.resting(after, 2).unwrap();
+        assert!(page.len() <= 2);
+        let Some(last) = page.last() else { break };
+        after = last.row;
+        met.extend(page);
+    }
+    assert_eq!(met.len(), 5);
+    for resting in met {
+        assert_eq!((resting.location, resting.size), (expected.location.clone(), expected.size));
+        assert_eq!((resting.classes, resting.subjects), (expected.classes, expected.subjects));
+        assert_eq!(resting.coverage, expected.coverage);
+    }
+}
+
+#[tokio::test]
 async fn everything_queued_during_one_flush_is_in_the_next_one() {
     let (_dir, catalogue) = fresh();
     let release = hold(&catalogue).await;
