@@ -86,8 +86,11 @@ pub enum AskedTarget<'a> {
 pub struct Constraint {
     engine: Box<dyn Constrains>,
     /// With the packs' answer that each was made from: another one is another question.
-    known: Mutex<HashMap<Key, (Arc<Decision>, Arc<Decision>)>>,
+    known: Mutex<HashMap<Key, Narrowed>>,
 }
+
+/// The packs' decision, and what the engine left of it.
+type Narrowed = (Arc<Decision>, Arc<Decision>);
 
 impl Constraint {
     pub fn new(engine: impl Constrains + 'static) -> Constraint {
@@ -135,7 +138,7 @@ impl Constraint {
         if !refused {
             return (Arc::clone(packs), lasts);
         }
-        (Arc::new(Decision::of_verdicts(snapshot.frame(), key.action, verdicts)), lasts)
+        (Arc::new(packs.with_verdicts(verdicts)), lasts)
     }
 }
 

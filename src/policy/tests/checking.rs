@@ -13,6 +13,7 @@ fn the_shipped_packs_are_valid() {
     let text = report.to_string();
     assert!(text.contains("Counsel must review this pack"), "{text}");
     assert!(text.contains("rules in 4 packs are valid"), "{text}");
+    assert!(text.contains("    3 permits, 4 gates. Counsel must review"), "{text}");
 }
 
 #[test]

@@ -115,6 +115,15 @@ fn a_refusal_names_the_exceptions_of_its_rule_and_the_nearest_allowed_place() {
 }
 
 #[test]
+fn a_rule_that_refuses_many_places_is_told_once_and_named_for_each() {
+    let engine = engine(&config::Operator::default(), &[]);
+    let text = explain(&engine, &request(&["personal"], &["CN"])).unwrap().to_string();
+    assert_eq!(text.matches("Remedy: ").count(), 1, "{text}");
+    assert!(text.matches("CN-PIPL-38 (").count() > 3, "{text}");
+    assert!(text.contains(", as above"), "{text}");
+}
+
+#[test]
 fn default_deny_says_which_condition_of_each_permit_is_missing() {
     // Without the prohibitions that usually answer first.
     let sources = edited("base/10-base.cedar", |text| {
