@@ -167,7 +167,7 @@ impl Sources {
             .packs
             .iter()
             .flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies).chain(&pack.cases));
-        shared.into_iter().chain(packs).chain(&self.activation)
+        shared.into_iter().chain(&self.invariants).chain(packs).chain(&self.activation)
     }
 
     fn choose(mut self, names: &[String]) -> Result<Sources, PolicyError> {
