@@ -1,10 +1,13 @@
-//! What one decision costs: answered from memory, and worked out anew by Cedar, over the shipped packs.
+//! What one decision costs: answered from memory, worked out, and by Cedar's own authorizer in the same run.
 //!
 //! `memoised` is one question again and again; `memoised_many` takes turns among 256 questions, as the traffic of
 //! many apps does. `cold` is [`Engine::decide_anew`]: every location is asked about, and nothing is remembered.
+//! `reasons` also puts the rules and duties behind the answer into words, which a request asks for once it writes.
+//! `cedar` is [`Engine::decide_by_cedar`]. Each is taken with a few packs, with more, and with all that are shipped.
 
 use std::hint::black_box;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use domicile::config::Operator;
@@ -17,45 +20,78 @@ use domicile::policy::{Action, Engine, PackSource, Question, Setting};
 const COUNTRIES: [&str; 16] =
     ["CN", "DE", "US", "IN", "RU", "FR", "JP", "BR", "GB", "SG", "KR", "CA", "AU", "CH", "ZA", "MX"];
 
+/// Packs that make up about so many rules with the base pack.
+const SIZES: [(&str, &[&str]); 3] = [
+    ("75", &["cn", "eu", "ru"]),
+    (
+        "300",
+        &[
+            "cn", "eu", "ru", "us", "in", "de", "gb", "hk", "ch", "fr", "jp", "kr", "au", "br", "ca", "sg",
+            "vn", "tr", "sa", "ae",
+        ],
+    ),
+    ("all", &[]),
+];
+
 fn decision(criterion: &mut Criterion) {
     let world = World::new();
-    for locations in [4, 16] {
-        let engine = world.engine(locations);
-        let one = world.question(&world.health, Some("DE"), None);
-        engine.decide(&one).expect("the shipped packs answer");
+    println!("rules | question | locations | cold ns | Cedar ns | ratio");
+    for (size, packs) in SIZES {
+        let source = PackSource {
+            packs: packs.iter().map(|pack| (*pack).to_owned()).collect(),
+            ..PackSource::embedded()
+        };
+        let begun = Instant::now();
+        let engine = world.engine(&source, 16);
+        let rules = engine.compiled().rule_ids().count();
+        println!("{rules} rules loaded in {:?}", begun.elapsed());
+        let id = |name: &str| BenchmarkId::new(name, format!("{size}_rules"));
+        let questions = world.questions();
+        let (_, one) = &questions[1];
+        engine.decide(one).expect("the shipped packs answer");
 
-        let mut group = criterion.benchmark_group("decision/memoised");
-        group.bench_function(BenchmarkId::from_parameter(locations), |bencher| {
-            bencher.iter(|| engine.decide(black_box(&one)));
+        let mut group = criterion.benchmark_group("decision");
+        group.measurement_time(Duration::from_secs(2)).warm_up_time(Duration::from_secs(1));
+        group.bench_function(id("memoised"), |bencher| {
+            bencher.iter(|| engine.decide(black_box(one)));
         });
-        group.finish();
-
         let many: Vec<Question<'_>> = world.many().collect();
         let mut turns = many.iter().cycle();
-        let mut group = criterion.benchmark_group("decision/memoised_many");
-        group.bench_function(BenchmarkId::from_parameter(locations), |bencher| {
+        group.bench_function(id("memoised_many"), |bencher| {
             bencher.iter(|| turns.next().map(|question| engine.decide(black_box(question))));
         });
-        group.finish();
-
-        let mut group = criterion.benchmark_group("decision/cold");
-        group.sample_size(10);
-        for (name, question) in [
-            ("unlabelled", world.question(&ClassSet::EMPTY, None, None)),
-            ("health_of_germans", one.clone()),
-            ("gov_id_of_chinese", world.question(&world.gov_id, Some("CN"), None)),
-            ("read_by_an_american", world.question(&world.health, Some("DE"), Some("US"))),
-        ] {
-            group.bench_function(BenchmarkId::new(name, locations), |bencher| {
-                bencher.iter(|| engine.decide_anew(black_box(&question)));
+        for (name, question) in &questions {
+            group.bench_function(id(&format!("cold/{name}")), |bencher| {
+                bencher.iter(|| engine.decide_anew(black_box(question)));
             });
         }
+        group.bench_function(id("reasons/health_of_germans"), |bencher| {
+            bencher.iter(|| engine.decide_anew(black_box(one)).map(|decision| decision.rules().len()));
+        });
         group.finish();
+        for (name, question) in &questions {
+            let cold = median(2_000, || drop(black_box(engine.decide_anew(black_box(question)))));
+            let cedar = median(9, || drop(black_box(engine.decide_by_cedar(black_box(question)))));
+            println!("{rules} | {name} | 16 | {cold:.0} | {cedar:.0} | {:.0}", cedar / cold);
+        }
     }
 }
 
 criterion_group!(benches, decision);
 criterion_main!(benches);
+
+/// Nanoseconds of the middle one of many runs.
+fn median(times: usize, mut run: impl FnMut()) -> f64 {
+    let mut taken: Vec<Duration> = (0..times)
+        .map(|_| {
+            let begun = Instant::now();
+            run();
+            begun.elapsed()
+        })
+        .collect();
+    taken.sort();
+    taken.get(times / 2).map_or(0.0, |taken| taken.as_nanos() as f64)
+}
 
 /// What questions are made of.
 struct World {
@@ -77,7 +113,7 @@ impl World {
         }
     }
 
-    fn engine(&self, locations: usize) -> Engine {
+    fn engine(&self, source: &PackSource, locations: usize) -> Engine {
         let facts = COUNTRIES.iter().take(locations).enumerate().map(|(n, code)| {
             Arc::new(LocationFacts {
                 id: location_id(n),
@@ -95,7 +131,16 @@ impl World {
             mechanisms: Vec::new(),
             facts: Vec::new(),
         };
-        Engine::load(&PackSource::embedded(), setting).expect("the shipped packs load")
+        Engine::load(source, setting).expect("the shipped packs load")
+    }
+
+    fn questions(&self) -> Vec<(&'static str, Question<'_>)> {
+        vec![
+            ("unlabelled", self.question(&ClassSet::EMPTY, None, None)),
+            ("health_of_germans", self.question(&self.health, Some("DE"), None)),
+            ("gov_id_of_chinese", self.question(&self.gov_id, Some("CN"), None)),
+            ("read_by_an_american", self.question(&self.health, Some("DE"), Some("US"))),
+        ]
     }
 
     /// A write without a reader, a read with one.

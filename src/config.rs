@@ -381,11 +381,36 @@ pub struct Policy {
     pub require_approval: bool,
     /// Folder of a candidate set that is asked beside the one in force, and decides nothing.
     pub shadow: Option<PathBuf>,
+    /// A Rego policy that can refuse what the packs allow.
+    pub rego: Option<Rego>,
+}
+
+/// A policy of OPA's language.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Rego {
+    pub file: PathBuf,
+    /// The rule that is asked.
+    #[serde(default = "Rego::default_query")]
+    pub query: String,
+}
+
+impl Rego {
+    fn default_query() -> String {
+        "data.domicile.allow".to_owned()
+    }
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Policy { directory: None, packs: Vec::new(), watch: true, require_approval: false, shadow: None }
+        Policy {
+            directory: None,
+            packs: Vec::new(),
+            watch: true,
+            require_approval: false,
+            shadow: None,
+            rego: None,
+        }
     }
 }
 
@@ -456,6 +481,7 @@ impl Config {
         paths.extend(self.geo.database.as_mut());
         paths.extend(self.policy.directory.as_mut());
         paths.extend(self.policy.shadow.as_mut());
+        paths.extend(self.policy.rego.as_mut().map(|rego| &mut rego.file));
         for location in &mut self.locations {
             match &mut location.store {
                 Store::Embedded { path } => paths.push(path),

@@ -186,3 +186,156 @@ fn the_example_of_the_documentation_passes_its_check_once_its_files_are_there() 
     let output = domicile(&["config", "check", at("domicile.toml").to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 }
+
+/// The shipped packs in a folder of their own, with a configuration that wants two people behind each change.
+fn strict(folder: &Path) -> (String, String) {
+    let packs = folder.join("packs");
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    for entry in fs::read_dir(&shipped).unwrap() {
+        let entry = entry.unwrap().path();
+        let place = packs.join(entry.file_name().unwrap());
+        fs::create_dir_all(&packs).unwrap();
+        match entry.is_dir() {
+            false => drop(fs::copy(&entry, &place).unwrap()),
+            true if entry.ends_with("base") || entry.ends_with("ru") => {
+                fs::create_dir(&place).unwrap();
+                for file in fs::read_dir(&entry).unwrap() {
+                    let file = file.unwrap().path();
+                    fs::copy(&file, place.join(file.file_name().unwrap())).unwrap();
+                }
+            }
+            true => {}
+        }
+    }
+    let config = folder.join("domicile.toml");
+    let policy = "[policy]\ndirectory = \"packs\"\nrequire-approval = true\n";
+    fs::write(&config, format!("{BASE}{policy}")).unwrap();
+    (packs.to_str().unwrap().to_owned(), config.to_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_second_person_approves_a_policy_set_and_nobody_approves_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (packs, config) = strict(folder.path());
+    let unapproved = domicile(&["config", "check", &config]);
+    assert_eq!(unapproved.status.code(), Some(1));
+    assert!(text(&unapproved.stderr).contains("domicile policy approve"), "{}", text(&unapproved.stderr));
+
+    let approve = |approver: &str| {
+        let who = ["--author", "Ada", "--approver", approver, "--reason", "Order 16"];
+        domicile(&[&["policy", "approve", "--policies", &packs, "--config", &config], &who[..]].concat())
+    };
+    let own = approve(" ADA");
+    assert_eq!(own.status.code(), Some(1));
+    assert!(text(&own.stderr).contains("same person"), "{}", text(&own.stderr));
+    assert!(!Path::new(&packs).join("activation.toml").exists());
+
+    let second = approve("Grace");
+    assert_eq!(second.status.code(), Some(0), "{}", text(&second.stderr));
+    let approved = domicile(&["config", "check", &config]);
+    assert_eq!(approved.status.code(), Some(0), "{}", text(&approved.stderr));
+
+    fs::write(Path::new(&packs).join("ru/99-more.cedar"), "// A file that nobody approved.\n").unwrap();
+    let changed = domicile(&["config", "check", &config]);
+    assert_eq!(changed.status.code(), Some(1));
+    assert!(text(&changed.stderr).contains("changed since"), "{}", text(&changed.stderr));
+}
+
+#[test]
+fn a_roll_back_needs_a_set_that_was_in_force() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let none = domicile(&["policy", "rollback", "--data", data]);
+    assert_eq!(none.status.code(), Some(0), "{}", text(&none.stderr));
+    assert!(text(&none.stdout).contains("No policy set was in force"), "{}", text(&none.stdout));
+    let unknown = domicile(&["policy", "rollback", "abc", "--data", data]);
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(text(&unknown.stderr).contains("`abc` is not the hash"), "{}", text(&unknown.stderr));
+    let released = domicile(&["policy", "rollback", "--release", "--data", data]);
+    assert_eq!(released.status.code(), Some(1), "{}", text(&released.stderr));
+    // It is the set of the packs in the binary that counts.
+    let gateway = Gateway::start(folder.path());
+    let said = gateway.said.iter().find_map(|line| line.trim().strip_prefix("policy set ")).unwrap();
+    let listed = domicile(&["policy", "rollback", "--data", data]);
+    assert!(text(&listed.stdout).contains(said), "{}", text(&listed.stdout));
+    let back = domicile(&["policy", "rollback", said.get(..16).unwrap(), "--data", data]);
+    assert_eq!(back.status.code(), Some(0), "{}", text(&back.stderr));
+    let admin = gateway.admin();
+    let shadow = domicile(&["policy", "shadow", "--admin", &admin]);
+    assert_eq!(shadow.status.code(), Some(1));
+    assert!(text(&shadow.stderr).contains("policy.shadow"), "{}", text(&shadow.stderr));
+    let told = (0..600).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        text(&domicile(&["ready", "--admin", &admin]).stdout).contains(&format!("{said} was rolled back to"))
+    });
+    assert!(told, "the gateway does not say that a set was rolled back to");
+}
+
+#[test]
+fn a_folder_of_packs_is_exported_extended_laid_out_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let policies = folder.path().join("policies");
+    let policies = policies.to_str().unwrap();
+    let exported = domicile(&["policy", "export", policies, "--format", "json"]);
+    assert_eq!(exported.status.code(), Some(0), "{}", text(&exported.stderr));
+    let again = domicile(&["policy", "export", policies]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("not empty"), "{}", text(&again.stderr));
+
+    let new = ["policy", "new", "fj", "--country", "FJ", "--title", "Fiji", "--policies", policies];
+    let made = domicile(&new);
+    assert_eq!(made.status.code(), Some(0), "{}", text(&made.stderr));
+    assert!(text(&made.stdout).contains("Next:"), "{}", text(&made.stdout));
+    assert_eq!(domicile(&new).status.code(), Some(2), "an existing pack was overwritten");
+    let checked = domicile(&["policy", "check", "--policies", policies]);
+    assert_eq!(checked.status.code(), Some(0), "{}", text(&checked.stdout));
+
+    let rules = Path::new(policies).join("fj/10-gates.cedar");
+    let tidy = fs::read_to_string(&rules).unwrap();
+    fs::write(&rules, tidy.replace("\n  ", "\n      ")).unwrap();
+    let found = domicile(&["policy", "fmt", "--check", "--format", "json", "--policies", policies]);
+    assert_eq!(found.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&found.stdout).unwrap();
+    assert_eq!(report["changed"], serde_json::json!([rules]));
+    assert_eq!(domicile(&["policy", "fmt", policies]).status.code(), Some(0));
+    assert_eq!(fs::read_to_string(&rules).unwrap(), tidy);
+    assert_eq!(domicile(&["policy", "fmt", "--check", policies]).status.code(), Some(0));
+    assert_eq!(domicile(&["policy", "fmt"]).status.code(), Some(2), "it must be told what to format");
+}
+
+#[test]
+fn coverage_is_told_as_markdown_and_as_json() {
+    let page = domicile(&["policy", "coverage"]);
+    assert_eq!(page.status.code(), Some(0), "{}", text(&page.stderr));
+    assert!(text(&page.stdout).contains("| CN-CSL-39 |"));
+    let json = domicile(&["policy", "coverage", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&json.stdout).unwrap();
+    let packs = report["packs"].as_array().unwrap();
+    assert!(
+        packs.iter().any(|pack| pack["pack"] == "cn" && pack["provisions"][0]["means"][0]["kind"] == "gate")
+    );
+}
+
+#[test]
+fn a_made_up_case_is_explained_and_a_wrong_line_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.jsonl");
+    let good = r#"{"id": "one", "classes": ["personal"], "subjects": ["DE"], "target": {"country": "US"}}"#;
+    fs::write(&table, format!("// A remark.\n{good}\n")).unwrap();
+    let arguments = ["policy", "explain", "--scenario", table.to_str().unwrap()];
+    let explained = domicile(&arguments);
+    let said = text(&explained.stdout);
+    assert_eq!(explained.status.code(), Some(0), "{}", text(&explained.stderr));
+    for part in
+        ["scenario one", "EU-GDPR-45 (", "It would not refuse if:", "Would be allowed with", "Nearest: DE"]
+    {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+    fs::write(&table, format!("{good}\n{}\n", good.replace("classes", "clases"))).unwrap();
+    let explained = domicile(&[&arguments[..], &["--format", "json"]].concat());
+    assert_eq!(explained.status.code(), Some(1));
+    assert!(text(&explained.stderr).starts_with("line 2: "), "{}", text(&explained.stderr));
+    let json: serde_json::Value = serde_json::from_slice(&explained.stdout).unwrap();
+    assert_eq!(json.as_array().map(Vec::len), Some(1));
+    assert_eq!(json[0]["nearest"][0]["place"], "DE");
+}

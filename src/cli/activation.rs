@@ -14,6 +14,7 @@ use crate::config::{self, Config};
 use crate::gateway::start;
 use crate::policy::activation::{ActivationError, require_approval};
 use crate::policy::kept::{Kept, Pin, Taken, write_activation};
+use crate::policy::source::read_configured;
 use crate::policy::{Activation, Candidate, PackSource, PolicyHash, check};
 
 #[derive(Debug, Args)]
@@ -44,12 +45,13 @@ impl Approve {
         let directory = self.policies.or(policy.directory.clone()).ok_or(
             "which policies? Give --policies DIR, or --config with a file that sets policy.directory",
         )?;
-        let source = PackSource::from(&config::Policy { directory: Some(directory.clone()), ..policy });
-        let report = check::check(&source)?;
-        let Some(set) = report.policy.as_deref().map(|hash| PolicyHash(hash.into())) else {
+        let policy = config::Policy { directory: Some(directory.clone()), ..policy };
+        let report = check::check(&PackSource::from(&policy))?;
+        if !report.is_usable() {
             eprintln!("{report}");
             return Ok(ExitCode::from(1));
-        };
+        }
+        let set = read_configured(&policy)?.hash();
         let record = record(self.author, self.approver, self.reason, &set);
         record.check()?;
         if let Err(error) = require_approval(Some(&record), &set) {
@@ -138,7 +140,7 @@ fn roll_back_words(error: &ActivationError) -> String {
 
 fn release(config: &Config, kept: &Kept) -> Result<ExitCode, CommandError> {
     // While the old set is pinned, the files may have become unusable: then it stays.
-    let candidate = Candidate::load(&PackSource::from(&config.policy), start::setting(config))?;
+    let candidate = Candidate::of(read_configured(&config.policy)?, start::setting(config))?;
     if config.policy.require_approval {
         require_approval(candidate.activation.as_ref(), candidate.policy())?;
     }

@@ -41,7 +41,7 @@ pub enum PolicyCommand {
     /// duty is gone; 3: something changes and nothing becomes looser
     Diff(Diff),
     /// Say why data may or may not rest in, or be read from, a place, and what would help
-    Explain(Explain),
+    Explain(Box<Explain>),
     /// Say who wrote and who approved the policies of a folder, for gateways that ask for it
     Approve(activation::Approve),
     /// Go back to a policy set that was in force, or list them

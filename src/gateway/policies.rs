@@ -21,7 +21,7 @@ use crate::log::{EntryDraft, Event};
 use crate::policy::activation::require_approval;
 use crate::policy::kept::{Cause, Kept, KeptError, Pin, Taken};
 use crate::policy::shadow::{Outcome, Shadow};
-use crate::policy::source::Sources;
+use crate::policy::source::{Sources, read_configured};
 use crate::policy::{Activation, Candidate, Decision, PackSource, PolicyError, PolicyHash, Question};
 
 /// How often files and pin are looked at. A change counts when two looks in a row see the same.
@@ -80,11 +80,11 @@ pub fn coming(config: &Config) -> Result<Coming, PolicyError> {
     // Before the files are read: what changes in between is seen as a change later.
     let seen = Seen::now(config, &kept);
     let pin = kept.pinned().map_err(Box::new)?;
-    let source = match &pin {
-        Some(pin) => kept.source(&pin.set),
-        None => PackSource::from(&config.policy),
+    let sources = match &pin {
+        Some(pin) => kept.source(&pin.set).read()?,
+        None => read_configured(&config.policy)?,
     };
-    let candidate = Candidate::load(&source, start::setting(config))?;
+    let candidate = Candidate::of(sources, start::setting(config))?;
     let set = candidate.policy().clone();
     if let Some(pin) = pin.as_ref().filter(|pin| pin.set != *set.0) {
         let altered = KeptError::Altered { name: pin.set.clone(), found: set.0.to_string() };
@@ -114,8 +114,10 @@ impl Seen {
     }
 
     fn files(config: &Config) -> Option<Result<(PolicyHash, Option<String>), String>> {
-        config.policy.directory.as_ref()?;
-        let read = PackSource::from(&config.policy).read();
+        if config.policy.directory.is_none() && config.policy.rego.is_none() {
+            return None;
+        }
+        let read = read_configured(&config.policy);
         let seen = read.map(|sources| (sources.hash(), sources.activation.map(|file| file.text)));
         Some(seen.map_err(|error| error.to_string()))
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::cases::read_cases;
 use super::compiled::{Compiled, compile};
+use super::coverage::{Kind, kind};
 use super::lint;
 use super::snapshot::Setting;
 use super::{PackSource, PolicyError};
@@ -57,6 +58,18 @@ pub struct PackLine {
     pub version: String,
     pub as_of: String,
     pub review: String,
+    pub rules: RuleCounts,
+}
+
+/// Its rules by kind; those that are switched off are counted apart.
+#[derive(Debug, Default, Serialize)]
+pub struct RuleCounts {
+    pub permits: usize,
+    pub gates: usize,
+    pub commits: usize,
+    pub grounds: usize,
+    pub duties: usize,
+    pub switched_off: usize,
 }
 
 /// Checks the packs of a source without asking them anything. The error is for files that cannot be read at all.
@@ -106,6 +119,7 @@ impl Report {
             version: pack.version.clone(),
             as_of: pack.as_of.clone(),
             review: pack.review.clone(),
+            rules: RuleCounts::of(&pack.name, compiled),
         });
         Report {
             packs: packs.collect(),
@@ -124,13 +138,48 @@ impl fmt::Display for Report {
         }
         for pack in &self.packs {
             writeln!(f, "{} {} (law as of {}): {}", pack.name, pack.version, pack.as_of, pack.title)?;
-            writeln!(f, "    {}", pack.review)?;
+            writeln!(f, "    {}. {}", pack.rules, pack.review)?;
         }
         for remark in &self.remarks.0 {
             writeln!(f, "remark: {remark}")?;
         }
         let hash = self.policy.as_deref().unwrap_or_default();
         write!(f, "{} rules in {} packs are valid; policy set {hash}", self.rules, self.packs.len())
+    }
+}
+
+impl RuleCounts {
+    fn of(pack: &str, compiled: &Compiled) -> RuleCounts {
+        let mut counts = RuleCounts::default();
+        for rule in compiled.rules.iter().filter(|rule| *rule.rule.pack == *pack) {
+            let counted = match kind(rule).0 {
+                _ if rule.effective.is_none() => &mut counts.switched_off,
+                Kind::Permit => &mut counts.permits,
+                Kind::Gate => &mut counts.gates,
+                Kind::Commit => &mut counts.commits,
+                Kind::Ground => &mut counts.grounds,
+                Kind::Duty => &mut counts.duties,
+            };
+            *counted += 1;
+        }
+        counts
+    }
+}
+
+impl fmt::Display for RuleCounts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = [
+            (self.permits, "permit", "permits"),
+            (self.gates, "gate", "gates"),
+            (self.commits, "commit", "commits"),
+            (self.grounds, "ground", "grounds"),
+            (self.duties, "duty", "duties"),
+            (self.switched_off, "switched off", "switched off"),
+        ];
+        let words = counts.into_iter().filter(|(count, ..)| *count > 0);
+        let words =
+            words.map(|(count, one, many)| format!("{count} {}", if count == 1 { one } else { many }));
+        f.write_str(&words.collect::<Vec<_>>().join(", "))
     }
 }
 

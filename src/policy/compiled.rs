@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::digest;
 use cedar_policy::{
@@ -15,6 +15,7 @@ use cedar_policy::{
 };
 
 use super::check::{Problem, Problems};
+use super::constraint::Constraint;
 use super::lint;
 use super::lower::{RuleForm, Vocabulary};
 use super::manifest::{
@@ -23,7 +24,8 @@ use super::manifest::{
 use super::mechanism::moment;
 use super::oracle::Made;
 use super::prove::{self, Invariant};
-use super::source::{BASE, SourceFile, Sources};
+use super::rego::Rego;
+use super::source::{BASE, ConstraintFiles, SourceFile, Sources};
 use super::words::Words;
 use super::{Obligation, PolicyHash, Rule};
 use crate::label::class::CLASSES;
@@ -50,6 +52,8 @@ pub struct Compiled {
     /// What must never be allowed.
     pub(super) invariants: Vec<Invariant>,
     pub(super) made: Made,
+    /// Another engine that can refuse what the rules allow.
+    pub(super) constraint: Option<Arc<Constraint>>,
 }
 
 /// One rule with its policy.
@@ -156,6 +160,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
     let aliases = parse_aliases(&sources.words.text)
         .map_err(|problem| found.toml(&sources.words, problem))
         .unwrap_or_default();
+    let constraint = sources.constraint.as_ref().and_then(|files| read_constraint(files, &mut found));
     let mut invariants = Vec::new();
     if let Some((schema, words)) = &mut schema {
         check_blocs(&sources.blocs, &blocs, words, &mut found);
@@ -197,6 +202,7 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Problems> {
         asks_origin,
         invariants,
         made: Made::default(),
+        constraint,
     })
 }
 
@@ -308,6 +314,24 @@ fn read_schema(file: &SourceFile, found: &mut Found) -> Option<(Schema, Words)> 
 
 /// Sets of them are kept in a word of the machine.
 const MOST_ATTRS: usize = 128;
+
+fn read_constraint(files: &ConstraintFiles, found: &mut Found) -> Option<Arc<Constraint>> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Asked {
+        query: String,
+    }
+    let asked: Asked = toml::from_str(&files.query.text)
+        .map_err(|error| found.toml(&files.query, TomlProblem::plain(error.message().to_owned())))
+        .ok()?;
+    match Rego::new(&files.rego.text, &asked.query) {
+        Ok(rego) => Some(Arc::new(Constraint::new(rego))),
+        Err(problem) => {
+            found.add(&files.rego, None, None, problem, None);
+            None
+        }
+    }
+}
 
 fn check_blocs(file: &SourceFile, blocs: &[Bloc], words: &Words, found: &mut Found) {
     let listed: BTreeSet<String> = blocs.iter().map(|bloc| bloc.name.clone()).collect();
@@ -568,12 +592,25 @@ fn named_countries(policy: &Policy) -> Vec<Country> {
         .collect()
 }
 
+/// As [`compile`]; the set that was compiled last is not compiled again while its files are the same.
+pub fn compile_once(sources: &Sources) -> Result<Arc<Compiled>, Problems> {
+    static LAST: Mutex<Option<Arc<Compiled>>> = Mutex::new(None);
+    let last = || LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let hash = hash(sources);
+    if let Some(same) = last().as_ref().filter(|compiled| compiled.hash == hash) {
+        return Ok(Arc::clone(same));
+    }
+    let compiled = Arc::new(compile(sources)?);
+    *last() = Some(Arc::clone(&compiled));
+    Ok(compiled)
+}
+
 /// SHA-256 over every file that can change an answer, each with its path and length.
 pub(super) fn hash(sources: &Sources) -> PolicyHash {
     let mut context = digest::Context::new(&digest::SHA256);
     let packs = sources.packs.iter().flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies));
     let shared = [&sources.schema, &sources.blocs, &sources.sensitive, &sources.words];
-    for file in shared.into_iter().chain(packs) {
+    for file in shared.into_iter().chain(packs).chain(&sources.invariants).chain(sources.constraint_files()) {
         for part in [&file.path, &file.text] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::compiled::{Compiled, compile};
+use super::compiled::{Compiled, compile_once};
 use super::decision::Decision;
 use super::prove;
 use super::snapshot::{Moment, Setting, Snapshot};
@@ -67,13 +67,24 @@ impl Engine {
     /// Answers for all locations at once, or for the reader.
     pub fn decide(&self, question: &Question<'_>) -> Result<Arc<Decision>, PolicyError> {
         let snapshot = self.snapshot()?;
-        snapshot.answer(snapshot.key(question))
+        let key = snapshot.key(question);
+        let packs = snapshot.answer(key)?;
+        Ok(match &snapshot.compiled.constraint {
+            None => packs,
+            Some(constraint) => constraint.narrow(&snapshot, key, packs),
+        })
     }
 
-    /// As [`Engine::decide`], never from memory: for checks of the memory itself.
+    /// As [`Engine::decide`] by the packs alone, never from memory: for measurements.
     pub fn decide_anew(&self, question: &Question<'_>) -> Result<Decision, PolicyError> {
         let snapshot = self.snapshot()?;
         snapshot.evaluate(snapshot.key(question))
+    }
+
+    /// As [`Engine::decide_anew`], by Cedar's own authorizer: what it is measured against.
+    pub fn decide_by_cedar(&self, question: &Question<'_>) -> Result<Decision, PolicyError> {
+        let snapshot = self.snapshot()?;
+        snapshot.evaluate_by_cedar(snapshot.key(question))
     }
 
     /// Ids of the rules that have no lowered form: Cedar evaluates them each time, which is slow.
@@ -133,7 +144,11 @@ pub struct Candidate {
 impl Candidate {
     /// Loads the packs, ties them to the configuration and asks them a first question. On any problem there is none.
     pub fn load(source: &PackSource, setting: Setting) -> Result<Candidate, PolicyError> {
-        let sources = source.read()?;
+        Candidate::of(source.read()?, setting)
+    }
+
+    /// As [`Candidate::load`], of files that were read already.
+    pub fn of(sources: Sources, setting: Setting) -> Result<Candidate, PolicyError> {
         let activation = sources.activation.as_ref().map(|file| Activation::parse(&file.text)).transpose()?;
         let snapshot = snapshot(&sources, setting, system_clock())?;
         Ok(Candidate { snapshot, sources: Arc::new(sources), activation })
@@ -154,8 +169,8 @@ fn build(source: &PackSource, setting: Setting, now: i64) -> Result<Snapshot, Po
 }
 
 fn snapshot(sources: &Sources, setting: Setting, now: i64) -> Result<Snapshot, PolicyError> {
-    let compiled = compile(sources).map_err(PolicyError::Invalid)?;
-    let snapshot = Snapshot::new(Arc::new(compiled), Arc::new(setting), Moment::Clock(now))?;
+    let compiled = compile_once(sources).map_err(PolicyError::Invalid)?;
+    let snapshot = Snapshot::new(compiled, Arc::new(setting), Moment::Clock(now))?;
     snapshot.warm()?;
     prove::at_load(&snapshot)?;
     Ok(snapshot)

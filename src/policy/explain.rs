@@ -18,7 +18,7 @@ pub use ways::Way;
 
 use super::applies::Applicable;
 use super::asking::{Asking, AtHome};
-use super::compiled::Compiled;
+use super::compiled::{Compiled, Role};
 use super::decision::Verdict;
 use super::scenario::{Scenario, ScenarioError, Table};
 use super::snapshot::{Key, Moment, Place, Setting, Snapshot, Target};
@@ -229,8 +229,8 @@ impl Explainer<'_> {
         let mut asking = Asking::new(self.snapshot, &self.key);
         let mut missing = Vec::new();
         for rule in &self.snapshot.compiled.rules {
-            let asked = self.snapshot.oracle()?.sets.gates.policy(rule.policy.id()).is_some();
-            if !asked || rule.policy.effect() != Effect::Permit {
+            let gate = rule.role == Role::Gate && rule.in_force(self.snapshot.now);
+            if !gate || rule.policy.effect() != Effect::Permit {
                 continue;
             }
             let mut lacks = Vec::new();

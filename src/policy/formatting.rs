@@ -246,11 +246,12 @@ mod tests {
     fn what_is_no_policy_is_told_with_its_place_and_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("10.cedar");
-        std::fs::write(&path, "permit (principal, action, resource);\nforbit (principal").unwrap();
+        std::fs::write(&path, "permit (principal, action, resource);\nforbit (principal, action, resource);")
+            .unwrap();
         let report = format_files(&[folder.path().to_owned()], Mode::Write).unwrap();
         assert!(!report.is_good());
         assert!(report.to_string().contains("10.cedar:2:1:"), "{report}");
-        assert!(std::fs::read_to_string(&path).unwrap().ends_with("forbit (principal"));
+        assert!(std::fs::read_to_string(&path).unwrap().ends_with("forbit (principal, action, resource);"));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::entities::{Holder, schema_error, uid};
 use super::lower::{self, Programs, Site};
 use super::manifest::WordKind;
 use super::mechanism::Scope;
-use super::memo::Memo;
+use super::memo::{Memo, Packed};
 use super::oracle::Oracle;
 use super::{Action, Copies, PolicyError, Question, ReaderEntity, Rule};
 use crate::config;
@@ -76,7 +76,9 @@ pub struct Snapshot {
     oracle: OnceLock<Oracle>,
     /// How many decisions were worked out.
     sampled: AtomicU64,
-    memo: Memo<Key, Decision>,
+    memo: Memo,
+    /// A number for each location's id, to find one by.
+    ids: Vec<u64>,
 }
 
 /// A question in packed form. Bucket and app are not in it: the schema does not show them to policies.
@@ -95,6 +97,53 @@ pub struct Key {
     pub copies: Copies,
     /// Position of the statement that is about the object.
     declared: Option<u16>,
+}
+
+impl Key {
+    /// Everything in a few words: two keys are equal when these are.
+    fn packed(&self) -> Packed {
+        let country = |country: Option<Country>| country.map_or(0, |country| country.index() as u64 + 1);
+        let position = |position: Option<u16>| position.map_or(0, |position| u64::from(position) + 1);
+        let action = match self.action {
+            Action::Store => 0,
+            Action::Replicate => 1,
+            Action::Relocate => 2,
+            Action::Read => 3,
+            Action::Commit => 4,
+        };
+        let entity = match self.reader_entity {
+            ReaderEntity::Same => 0,
+            ReaderEntity::Other => 1,
+            ReaderEntity::Authority => 2,
+        };
+        // Each with its width in bits; together they fit a word.
+        let fields = [
+            (position(self.home), 17),
+            (position(self.declared), 17),
+            (country(self.origin), 8),
+            (country(self.reader), 8),
+            (action, 3),
+            (entity, 2),
+            (u64::from(self.copies == Copies::Complete), 1),
+            (u64::from(self.scanned_completely), 1),
+            (u64::from(self.first_write), 1),
+        ];
+        let rest = fields.into_iter().fold(0, |word, (value, width)| word << width | value);
+        let ([a, b, c, d], [e, f, g, h]) = (self.subjects.bits(), self.held_in.bits());
+        [self.classes.bits(), a, b, c, d, e, f, g, h, rest]
+    }
+}
+
+/// Tells most ids apart by their length and ends.
+fn fingerprint(id: &LocationId) -> u64 {
+    let bytes = id.as_str().as_bytes();
+    let length = bytes.len() as u64;
+    match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) => {
+            u64::from_le_bytes(*first) ^ u64::from_le_bytes(*last).rotate_left(29) ^ length
+        }
+        _ => bytes.iter().fold(length, |word, byte| word << 8 | u64::from(*byte)),
+    }
 }
 
 /// One place that a question is about.
@@ -156,6 +205,7 @@ impl Snapshot {
             oracle: OnceLock::new(),
             sampled: AtomicU64::new(0),
             memo: Memo::new(),
+            ids: setting.locations.iter().map(|facts| fingerprint(&facts.id)).collect(),
             statements,
             compiled,
             setting,
@@ -238,14 +288,15 @@ impl Snapshot {
 
     /// The answer, from memory if it was given before.
     pub fn answer(&self, key: Key) -> Result<Arc<Decision>, PolicyError> {
-        if let Some(decision) = self.memo.find(&key) {
+        let packed = key.packed();
+        if let Some(decision) = self.memo.find(&packed) {
             return Ok(decision);
         }
         let decision = Arc::new(self.evaluate(key)?);
         if self.sampled.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE) {
             self.compare(key, &decision)?;
         }
-        self.memo.remember(key, Arc::clone(&decision));
+        self.memo.remember(packed, Arc::clone(&decision));
         Ok(decision)
     }
 
@@ -369,7 +420,9 @@ impl Snapshot {
     }
 
     pub fn position(&self, location: &LocationId) -> Option<usize> {
-        self.setting.locations.iter().position(|place| place.id == *location)
+        let wanted = fingerprint(location);
+        let mut alike = self.ids.iter().enumerate().filter(|(_, id)| **id == wanted).map(|(index, _)| index);
+        alike.find(|index| self.setting.locations.get(*index).is_some_and(|place| place.id == *location))
     }
 
     /// A location as Cedar sees it, by its position in the configuration.

@@ -16,6 +16,9 @@ const SCHEMA: &str = "schema.cedarschema";
 const BLOCS: &str = "blocs.toml";
 const SENSITIVE: &str = "sensitive.toml";
 const WORDS: &str = "words.toml";
+/// A Rego policy beside the packs, and the file that says what is asked of it.
+pub const REGO: &str = "constraint.rego";
+const QUERY: &str = "constraint.toml";
 const INVARIANTS: &str = "invariants.toml";
 const MAX_FILE_BYTES: u64 = 1 << 20;
 const MAX_FILES: usize = 2000;
@@ -57,6 +60,15 @@ impl From<&config::Policy> for PackSource {
     }
 }
 
+/// Reads all that the configuration makes a policy set of.
+pub fn read_configured(policy: &config::Policy) -> Result<Sources, PolicyError> {
+    let sources = PackSource::from(policy).read()?;
+    match &policy.rego {
+        Some(rego) => sources.constrained(rego),
+        None => Ok(sources),
+    }
+}
+
 /// One file, with its path relative to the policy folder.
 #[derive(Debug, Clone)]
 pub struct SourceFile {
@@ -92,6 +104,15 @@ pub struct Sources {
     pub packs: Vec<PackFiles>,
     /// Who brings the set into force; no part of what is decided.
     pub activation: Option<SourceFile>,
+    /// A policy of another engine, which can refuse what the packs allow.
+    pub constraint: Option<ConstraintFiles>,
+}
+
+/// A Rego policy, and what is asked of it.
+#[derive(Debug, Clone)]
+pub struct ConstraintFiles {
+    pub rego: SourceFile,
+    pub query: SourceFile,
 }
 
 impl Sources {
@@ -104,7 +125,7 @@ impl Sources {
         };
         let (mut schema, mut blocs, mut sensitive, mut words) = (None, None, None, None);
         let mut invariants = None;
-        let mut activation = None;
+        let (mut activation, mut rego, mut query) = (None, None, None);
         let mut packs: BTreeMap<String, Slot> = BTreeMap::new();
         for (path, text) in files {
             let file = SourceFile { path: path.clone(), text };
@@ -115,6 +136,8 @@ impl Sources {
                 None if path == WORDS => words = Some(file),
                 None if path == INVARIANTS => invariants = Some(file),
                 None if path == activation::FILE => activation = Some(file),
+                None if path == REGO => rego = Some(file),
+                None if path == QUERY => query = Some(file),
                 Some((pack, name)) if !name.contains('/') => {
                     let slot = packs.entry(pack.to_owned()).or_default();
                     match name {
@@ -128,6 +151,13 @@ impl Sources {
                 _ => return Err(layout(&path, UNEXPECTED)),
             }
         }
+        let constraint = match (rego, query) {
+            (Some(rego), Some(query)) => Some(ConstraintFiles { rego, query }),
+            (None, None) => None,
+            _ => {
+                return Err(layout(REGO, "constraint.rego and constraint.toml come together, or not at all"));
+            }
+        };
         let mut arranged = Vec::with_capacity(packs.len());
         for (name, Slot { manifest, policies, cases, scenarios }) in packs {
             let Some(manifest) = manifest else {
@@ -151,6 +181,7 @@ impl Sources {
             invariants,
             packs: arranged,
             activation,
+            constraint,
             root,
         })
     }
@@ -160,14 +191,41 @@ impl Sources {
         super::compiled::hash(self)
     }
 
+    pub(super) fn constraint_files(&self) -> impl Iterator<Item = &SourceFile> {
+        self.constraint.iter().flat_map(|files| [&files.rego, &files.query])
+    }
+
+    /// With the Rego policy of the configuration.
+    fn constrained(mut self, rego: &config::Rego) -> Result<Sources, PolicyError> {
+        let path = rego.file.display().to_string();
+        if self.constraint.is_some() {
+            let message =
+                "the policy folder has a constraint.rego, and [policy.rego] names another".to_owned();
+            return Err(PolicyError::Layout { path, message });
+        }
+        let mut files = BTreeMap::new();
+        read_into(&mut files, REGO.to_owned(), &rego.file)?;
+        let query = toml::to_string(&BTreeMap::from([("query", &rego.query)]))
+            .map_err(|error| PolicyError::Layout { path, message: error.to_string() })?;
+        self.constraint = files.pop_first().map(|(path, text)| ConstraintFiles {
+            rego: SourceFile { path, text },
+            query: SourceFile { path: QUERY.to_owned(), text: query },
+        });
+        Ok(self)
+    }
+
     /// Every file of the set, for a copy of it.
     pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
         let shared = [&self.schema, &self.blocs, &self.sensitive, &self.words];
-        let packs = self
-            .packs
-            .iter()
-            .flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies).chain(&pack.cases));
-        shared.into_iter().chain(&self.invariants).chain(packs).chain(&self.activation)
+        let packs = self.packs.iter().flat_map(|pack| {
+            std::iter::once(&pack.manifest).chain(&pack.policies).chain(&pack.cases).chain(&pack.scenarios)
+        });
+        shared
+            .into_iter()
+            .chain(packs)
+            .chain(&self.invariants)
+            .chain(self.constraint_files())
+            .chain(&self.activation)
     }
 
     fn choose(mut self, names: &[String]) -> Result<Sources, PolicyError> {
@@ -196,7 +254,7 @@ struct Slot {
     scenarios: Option<SourceFile>,
 }
 
-const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml, perhaps invariants.toml and activation.toml, and one folder a pack with pack.toml, \
+const UNEXPECTED: &str = "unexpected; a policy folder holds schema.cedarschema, blocs.toml, sensitive.toml, words.toml, perhaps invariants.toml, activation.toml, constraint.rego and constraint.toml, and one folder a pack with pack.toml, \
      *.cedar, cases.toml and scenarios.jsonl (and *.md)";
 
 fn read_directory(root: &Path) -> Result<BTreeMap<String, String>, PolicyError> {

@@ -267,7 +267,7 @@ mod answers {
             };
         let operator = config::Operator::default;
         let banker = config::Operator { sector: Some("banc".to_owned()), ..operator() };
-        assert!(load(world(), operator(), "ssc", None).contains("it knows cac_security_assessment"));
+        assert!(load(world(), operator(), "ssc", None).contains("did you mean `scc`?"));
         assert!(load(world(), operator(), "scc", Some("next year")).contains("not an RFC 3339 date"));
         assert!(load(world(), banker, "scc", None).contains("`banc`"));
         let bad = vec![location("a", "US", &["dfp"])];

@@ -1,6 +1,6 @@
 //! Addresses that a client gives itself: nobody is in China because he says so.
 
-use crate::door::{KEPT, SMUGGLED};
+use crate::door::{FEW_PACKS, KEPT, SMUGGLED};
 use crate::support::gateway::{Gateway, LOCATIONS, Stores};
 use crate::support::raw::Raw;
 use crate::support::{Listens, S3Server};
@@ -16,7 +16,7 @@ async fn an_address_in_a_header_of_an_untrusted_peer_opens_nothing() {
     for _ in LOCATIONS {
         servers.push(S3Server::files(Listens::Http).await);
     }
-    let gateway = Gateway::configured(Stores::Servers(servers), ABROAD).await;
+    let gateway = Gateway::configured(Stores::Servers(servers), &format!("{ABROAD}\n{FEW_PACKS}")).await;
     let client = gateway.client();
     client.create_bucket().bucket("clinic").send().await.unwrap();
     let put = client.put_object().bucket("clinic").key("record").tagging(CHINESE);

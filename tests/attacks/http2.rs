@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::door::{KEPT, SMUGGLED};
+use crate::door::{FEW_PACKS, KEPT, SMUGGLED};
 use crate::support::gateway::{Gateway, LOCATIONS, ON_SITE, PATIENCE, Stores};
 use crate::support::raw::{Raw, Signing};
 use crate::support::{Listens, S3Server};
@@ -53,7 +53,7 @@ impl Door {
             servers.push(S3Server::files(Listens::Http).await);
         }
         let more = format!(
-            "[gateway.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\n{ON_SITE}",
+            "[gateway.tls]\ncertificate = \"{}\"\nkey = \"{}\"\n\n{ON_SITE}\n{FEW_PACKS}",
             certificate_file.display(),
             key_file.display()
         );

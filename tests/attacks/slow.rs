@@ -12,7 +12,7 @@ use crate::door::{Door, KEPT, SMUGGLED, statuses};
 use crate::support::gateway::{PATIENCE, eventually};
 use crate::support::raw::{Answer, UNSIGNED};
 
-const SHORT: &str = "header-timeout-seconds = 1\nidle-timeout-seconds = 2\ntotal-timeout-seconds = 6";
+const SHORT: &str = "header-timeout-seconds = 2\nidle-timeout-seconds = 3\ntotal-timeout-seconds = 15";
 
 /// Sends a byte of `bytes` again and again, for as long as the other side takes them.
 fn drip(mut writing: OwnedWriteHalf, bytes: Vec<u8>) -> JoinHandle<()> {
@@ -90,7 +90,7 @@ async fn a_body_that_trickles_is_given_up_in_the_end() {
 #[tokio::test]
 async fn readers_that_take_nothing_lose_their_connections() {
     // As many requests at once as there are such readers: nobody else is served while they last.
-    let mut door = Door::with(&format!("{SHORT}\nmax-concurrent-requests = 2")).await;
+    let mut door = Door::with("idle-timeout-seconds = 5\nmax-concurrent-requests = 2").await;
     let client = door.gateway.client();
     let large = vec![b'a'; 32 << 20];
     client.put_object().bucket("clinic").key("large").body(large.into()).send().await.unwrap();

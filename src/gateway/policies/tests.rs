@@ -236,3 +236,44 @@ async fn a_gateway_does_not_start_with_a_kept_set_that_was_tampered_with() {
     assert!(error.contains("other content than its name says"), "{error}");
     drop(dir);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_candidate_is_asked_beside_the_live_set_and_a_broken_one_touches_nothing() {
+    use crate::gateway::testing::{OF_CHINA, PUBLIC};
+    let dir = folder();
+    let (packs, candidate) = (packs_of(dir.path()), dir.path().join("candidate"));
+    for file in PackSource::directory(&packs).read().unwrap().files() {
+        let path = candidate.join(&file.path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        // The candidate does not speak of China.
+        if !file.path.starts_with("cn/") {
+            fs::write(path, &file.text).unwrap();
+        }
+    }
+    fs::remove_dir(candidate.join("cn")).unwrap();
+    let shadow = candidate.clone();
+    let test = TestGateway::start_in(dir, |config| {
+        config.policy.directory = Some(packs);
+        config.policy.shadow = Some(shadow);
+    })
+    .await
+    .unwrap();
+    let (gateway, live) = (test.gateway.clone(), test.gateway.engine.policy());
+    assert!(test.put("of-china", &[OF_CHINA], "x").await.status.is_success());
+    assert!(test.put("public", &[PUBLIC], "x").await.status.is_success());
+    let report = || gateway.policies.shadow().unwrap().report();
+    eventually("both writes were put to the candidate", || report().compared >= 2).await;
+    let told = report();
+    assert!(told.outcomes.contains_key(&Outcome::Same) && told.outcomes.len() > 1, "{told:?}");
+    assert!(!told.examples.is_empty());
+    let metrics = gateway.metrics.render();
+    assert!(metrics.contains("domicile_policy_shadow_total{outcome=\"same\"}"), "{metrics}");
+
+    fs::write(candidate.join("ru/10-residency.cedar"), "forbid (prinzipal").unwrap();
+    eventually("the broken candidate is told of", || !gateway.notes().is_empty()).await;
+    assert_eq!(gateway.engine.policy(), live);
+    assert_eq!(gateway.metrics.policy_reload_failures.get(), 0);
+    assert!(test.put("more", &[PUBLIC], "x").await.status.is_success());
+    drop(gateway);
+    test.stop().await;
+}

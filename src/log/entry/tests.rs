@@ -112,8 +112,9 @@ fn a_commitment_is_over_the_salt_and_the_canonical_facts() {
     let mut committed = vec![5; 32];
     committed.extend_from_slice(
         concat!(
-            r#"{"address":"198.51.100.7","bucket":"secret-bucket","etag":"secret-etag","#,
-            r#""key":"secret-key","principal":"secret-principal","version":"secret-version"}"#
+            r#"{"address":"198.51.100.7","approver":"secret-approver","author":"secret-author","#,
+            r#""bucket":"secret-bucket","etag":"secret-etag","key":"secret-key","#,
+            r#""principal":"secret-principal","reason":"secret-reason","version":"secret-version"}"#
         )
         .as_bytes(),
     );

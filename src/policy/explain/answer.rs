@@ -1,5 +1,6 @@
 //! An explanation, for people and as JSON.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::Serialize;
@@ -91,8 +92,10 @@ impl fmt::Display for Explanation {
         if let Some(about) = &self.about {
             writeln!(f, "{about}")?;
         }
+        let mut told = BTreeSet::new();
         for place in &self.places {
-            writeln!(f, "{place}")?;
+            place.write(f, &mut told)?;
+            writeln!(f)?;
         }
         if self.action != Action::Read.name() && self.places.iter().any(|place| !place.allowed) {
             match self.allowed.as_slice() {
@@ -109,11 +112,17 @@ impl fmt::Display for Explanation {
     }
 }
 
-impl fmt::Display for PlaceAnswer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl PlaceAnswer {
+    /// A rule that was `told` of another place is only named.
+    fn write<'a>(&'a self, f: &mut fmt::Formatter<'_>, told: &mut BTreeSet<&'a str>) -> fmt::Result {
         write!(f, "{}: {}", self.place, if self.allowed { "allowed" } else { "refused" })?;
         for rule in &self.rules {
-            write!(f, "\n  {} ({}, {})\n    {}", rule.id, rule.law, rule.article, rule.explain)?;
+            write!(f, "\n  {} ({}, {})", rule.id, rule.law, rule.article)?;
+            if !told.insert(&rule.id) {
+                f.write_str(", as above")?;
+                continue;
+            }
+            write!(f, "\n    {}", rule.explain)?;
             if rule.confidence != "high" {
                 write!(f, "\n    The pack's confidence in this reading is {}.", rule.confidence)?;
             }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::locations::LocationFacts;
 use crate::names::{Country, CountrySet};
+use crate::policy::manifest::Bloc;
 use crate::policy::snapshot::{Key, Moment, Setting, Snapshot};
 use crate::policy::{Action, PolicyError};
 
@@ -72,17 +73,26 @@ pub fn nearest_countries(snapshot: &Snapshot, key: &Key) -> Result<Vec<Near>, Po
 }
 
 fn rank(snapshot: &Snapshot, key: &Key, allowed: impl Iterator<Item = (String, Country)>) -> Vec<Near> {
-    let mut found: Vec<(usize, Near)> = allowed
+    let members = |bloc: &Bloc| Country::all().filter(|c| bloc.contains(*c, snapshot.now)).count();
+    let mut found: Vec<((usize, usize), Near)> = allowed
         .map(|(place, country)| {
-            let shared = snapshot.compiled.blocs.iter().find(|bloc| {
+            let shared = snapshot.compiled.blocs.iter().filter(|bloc| {
                 let within = |country| bloc.contains(country, snapshot.now);
                 within(country) && key.subjects.iter().any(within)
             });
+            // The closest group says most.
+            let shared = shared.map(|bloc| (members(bloc), bloc)).min_by_key(|(size, _)| *size);
             let (rank, because) = match shared {
-                _ if key.subjects.contains(country) => (0, "a country that the data is about".to_owned()),
-                _ if key.held_in.contains(country) => (1, "a country that already holds a copy".to_owned()),
-                Some(bloc) => (2, format!("in {} with a country that the data is about", bloc.name)),
-                None => (3, "allowed".to_owned()),
+                _ if key.subjects.contains(country) => {
+                    ((0, 0), "a country that the data is about".to_owned())
+                }
+                _ if key.held_in.contains(country) => {
+                    ((1, 0), "a country that already holds a copy".to_owned())
+                }
+                Some((size, bloc)) => {
+                    ((2, size), format!("in {} with a country that the data is about", bloc.name))
+                }
+                None => ((3, 0), "allowed".to_owned()),
             };
             (rank, Near { place, because })
         })

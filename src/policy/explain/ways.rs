@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::target;
 use crate::policy::asking::Asking;
+use crate::policy::compiled::Role;
 use crate::policy::manifest::WordKind;
 use crate::policy::snapshot::{Key, Place, Snapshot};
 use crate::policy::{PolicyError, Rule};
@@ -79,7 +80,7 @@ impl InTheWay {
         let mut gates = PolicySet::new();
         for rule in &snapshot.compiled.rules {
             let permits = rule.policy.effect() == Effect::Permit;
-            let gate = snapshot.oracle()?.sets.gates.policy(rule.policy.id()).is_some();
+            let gate = rule.role == Role::Gate && rule.in_force(snapshot.now);
             if !gate || (!permits && !refuses(&rule.rule)) {
                 continue;
             }

@@ -13,6 +13,7 @@ fn the_shipped_packs_are_valid() {
     let text = report.to_string();
     assert!(text.contains("Counsel must review this pack"), "{text}");
     assert!(text.contains("rules in 4 packs are valid"), "{text}");
+    assert!(text.contains("    3 permits, 4 gates. Counsel must review"), "{text}");
 }
 
 #[test]
@@ -38,7 +39,7 @@ fn mistakes_are_told_with_file_line_column_and_a_suggestion() {
         (eu, "@confidence(\"high\")", "@confidence(\"sure\")", &["use one of high, medium, low"]),
         (eu, "@status(\"in_force\")", "@status(\"live\")", &["abeyance"]),
         (eu, "@effective(\"2018-05-25\")", "@effective(\"May 2018\")", &["May 2018"]),
-        (eu, "record:cross_border_read", "tell somebody", &["copy-in:<country>"]),
+        (eu, "record:cross_border_read", "tell somebody", &["copy-in:<country or @bloc>"]),
         (eu, "@obligation(\"record:cross_border_read\")", "", &["no @obligation"]),
         (eu, "action in Action::\"Transfer\"", "action", &["must name the actions"]),
         (
