@@ -225,8 +225,8 @@ const RESIDENCY: &str = "uz/10-residency.cedar";
 fn weakened() -> tempfile::TempDir {
     folder(|path, text| match path {
         RESIDENCY => text.replacen(
-            "unless {\n  resource.country == Country::\"UZ\"\n}",
-            "unless { resource.country == Country::\"UZ\" || principal.tags.contains(Tag::\"bank\") }",
+            "resource.country == Country::\"UZ\"",
+            "(resource.country == Country::\"UZ\" || principal.tags.contains(Tag::\"bank\"))",
             1,
         ),
         _ => text,
