@@ -82,11 +82,14 @@ pub enum AskedTarget<'a> {
     },
 }
 
+/// The packs' answer, and what is left of it.
+type Narrowed = (Arc<Decision>, Arc<Decision>);
+
 /// An engine with what it answered.
 pub struct Constraint {
     engine: Box<dyn Constrains>,
     /// With the packs' answer that each was made from: another one is another question.
-    known: Mutex<HashMap<Key, (Arc<Decision>, Arc<Decision>)>>,
+    known: Mutex<HashMap<Key, Narrowed>>,
 }
 
 impl Constraint {
