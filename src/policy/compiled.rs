@@ -610,7 +610,7 @@ pub(super) fn hash(sources: &Sources) -> PolicyHash {
     let mut context = digest::Context::new(&digest::SHA256);
     let packs = sources.packs.iter().flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies));
     let shared = [&sources.schema, &sources.blocs, &sources.sensitive, &sources.words];
-    for file in shared.into_iter().chain(packs).chain(sources.constraint_files()) {
+    for file in shared.into_iter().chain(packs).chain(&sources.invariants).chain(sources.constraint_files()) {
         for part in [&file.path, &file.text] {
             context.update(&(part.len() as u64).to_be_bytes());
             context.update(part.as_bytes());

@@ -82,15 +82,15 @@ pub enum AskedTarget<'a> {
     },
 }
 
-/// The packs' answer, and what is left of it.
-type Narrowed = (Arc<Decision>, Arc<Decision>);
-
 /// An engine with what it answered.
 pub struct Constraint {
     engine: Box<dyn Constrains>,
     /// With the packs' answer that each was made from: another one is another question.
     known: Mutex<HashMap<Key, Narrowed>>,
 }
+
+/// The packs' decision, and what the engine left of it.
+type Narrowed = (Arc<Decision>, Arc<Decision>);
 
 impl Constraint {
     pub fn new(engine: impl Constrains + 'static) -> Constraint {
@@ -138,7 +138,7 @@ impl Constraint {
         if !refused {
             return (Arc::clone(packs), lasts);
         }
-        (Arc::new(Decision::of_verdicts(snapshot.frame(), key.action, verdicts)), lasts)
+        (Arc::new(packs.with_verdicts(verdicts)), lasts)
     }
 }
 

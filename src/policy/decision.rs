@@ -138,6 +138,11 @@ impl Decision {
         }
     }
 
+    /// The same question, answered anew place by place.
+    pub(super) fn with_verdicts(&self, verdicts: Vec<Verdict>) -> Decision {
+        Decision::of_verdicts(Arc::clone(&self.frame), self.action, verdicts)
+    }
+
     /// Hash of the policy set that answered.
     pub fn policy(&self) -> &PolicyHash {
         &self.frame.compiled.hash

@@ -13,7 +13,6 @@ use serde::Deserialize;
 
 use super::Rule;
 use super::constraint::{Asked, Constrains, Lasts, Objection};
-use crate::body::BoxError;
 
 /// The longest time that one question may take.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -66,23 +65,35 @@ impl Rego {
         Some(Objection { rule: Arc::new(rule), lasts })
     }
 
-    fn ask(&self, asked: &Asked<'_>) -> Result<Value, BoxError> {
+    fn ask(&self, asked: &Asked<'_>) -> Result<Value, Failure> {
+        let failed = |error: &dyn std::fmt::Display| Failure::Failed(error.to_string());
+        let input = serde_json::to_string(asked).map_err(|error| failed(&error))?;
         let mut engine = self.engine.clone();
-        engine.set_input(Value::from_json_str(&serde_json::to_string(asked)?)?);
-        Ok(engine.eval_rule(self.query.clone())?)
+        engine.set_input(Value::from_json_str(&input).map_err(|error| failed(&error))?);
+        engine.eval_rule(self.query.clone()).map_err(|error| match error.downcast_ref::<LimitError>() {
+            Some(LimitError::TimeLimitExceeded { .. }) => Failure::TookTooLong,
+            _ => failed(&error),
+        })
     }
+}
+
+/// Why there is no answer.
+enum Failure {
+    TookTooLong,
+    Failed(String),
 }
 
 impl Constrains for Rego {
     fn objection(&self, asked: &Asked<'_>) -> Option<Objection> {
         let value = match self.ask(asked) {
             Ok(value) => value,
-            Err(error) => {
+            Err(Failure::TookTooLong) => {
+                tracing::error!("the Rego policy took too long");
+                return self.objection_of("REGO-TIME", "The Rego policy took too long.", Lasts::No);
+            }
+            Err(Failure::Failed(error)) => {
                 tracing::error!(error, "the Rego policy could not be evaluated");
-                return match error.downcast_ref::<LimitError>() {
-                    Some(_) => self.objection_of("REGO-TIME", "The Rego policy took too long.", Lasts::No),
-                    None => self.objection_of("REGO-ERROR", "The Rego policy failed.", Lasts::No),
-                };
+                return self.objection_of("REGO-ERROR", "The Rego policy failed.", Lasts::No);
             }
         };
         if value == Value::Undefined {

@@ -280,11 +280,6 @@ impl Snapshot {
         }
     }
 
-    /// What its decisions have in common.
-    pub(super) fn frame(&self) -> Arc<Frame> {
-        Arc::clone(&self.frame)
-    }
-
     /// What was stated of the object beside its labels.
     pub fn declared(&self, key: &Key) -> Declared {
         let statement = key.declared.and_then(|position| self.statements.get(usize::from(position)));

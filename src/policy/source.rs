@@ -217,11 +217,15 @@ impl Sources {
     /// Every file of the set, for a copy of it.
     pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
         let shared = [&self.schema, &self.blocs, &self.sensitive, &self.words];
-        let packs = self
-            .packs
-            .iter()
-            .flat_map(|pack| std::iter::once(&pack.manifest).chain(&pack.policies).chain(&pack.cases));
-        shared.into_iter().chain(packs).chain(self.constraint_files()).chain(&self.activation)
+        let packs = self.packs.iter().flat_map(|pack| {
+            std::iter::once(&pack.manifest).chain(&pack.policies).chain(&pack.cases).chain(&pack.scenarios)
+        });
+        shared
+            .into_iter()
+            .chain(packs)
+            .chain(&self.invariants)
+            .chain(self.constraint_files())
+            .chain(&self.activation)
     }
 
     fn choose(mut self, names: &[String]) -> Result<Sources, PolicyError> {
