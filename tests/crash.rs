@@ -35,7 +35,7 @@ const LAWS: [Law; 4] = [
     // GDPR art. 45: CN, IN and an uncertified US provider are not adequate.
     Law { class: "personal", subject: Some("DE"), allowed: &["eu-central"] },
     // No pack covers Indian law, so the data stays in India.
-    Law { class: "financial.payment", subject: Some("IN"), allowed: &["in-west"] },
+    Law { class: "personal.gov_id", subject: Some("IN"), allowed: &["in-west"] },
     Law { class: "non_personal", subject: None, allowed: &["cn-north", "eu-central", "us-east", "in-west"] },
 ];
 

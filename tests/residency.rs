@@ -65,15 +65,16 @@ const KINDS: [Kind; 9] = [
         tagging: "data-class=personal.child&subject-country=RU",
         allowed: &["ru-central"],
     },
-    // No pack knows the law of India or of the United States: the data stays at home.
+    // Aadhaar: identity numbers stay in India, whoever holds them.
     Kind {
-        mark: "MARKINDIANPAYMENT",
-        tagging: "data-class=financial.payment&subject-country=IN",
+        mark: "MARKINDIANIDENTITY",
+        tagging: "data-class=personal.gov_id&subject-country=IN",
         allowed: &["in-west"],
     },
     Kind {
-        mark: "MARKAMERICANTAX",
-        tagging: "data-class=government.tax_return&subject-country=US",
+        // 22 CFR 120.54: nothing says that it is encrypted end to end.
+        mark: "MARKAMERICANDRAWING",
+        tagging: "data-class=industry.export_controlled&subject-country=US",
         allowed: &["us-east"],
     },
     // About people of two countries: what one law asks, the other forbids.

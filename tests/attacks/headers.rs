@@ -190,5 +190,8 @@ async fn a_connection_header_cannot_take_a_condition_away() {
     let put = door.put("/clinic/note").header("if-none-match", "*").sign();
     let answer = put.header("connection", "if-none-match, x-amz-content-sha256, authorization").send().await;
     answer.refused(412, "PreconditionFailed");
-    door.unharmed().await;
+    // Whether the object is there still, the location has been asked; and nothing else.
+    let forwarded = door.forwarded();
+    assert!(forwarded.iter().all(|seen| seen.method == "HEAD"), "{} requests went on", forwarded.len());
+    door.unchanged().await;
 }

@@ -85,7 +85,8 @@ async fn a_continuation_token_opens_for_its_own_list_of_its_own_app() {
     }
     door.unchanged().await;
 
-    for forged in spoiled(&token) {
+    // An empty token starts the list, as it does in S3.
+    for forged in spoiled(&token).into_iter().filter(|forged| !forged.is_empty()) {
         let target = format!("/open-data?continuation-token={}&list-type=2&prefix=p%2F", encode(&forged));
         let answer = door.neighbour("GET", &target).sign().send().await;
         assert_eq!(answer.status, 400, "{target:.100}: {}", answer.text());
