@@ -24,7 +24,8 @@ async fn a_bucket_lives_from_create_to_delete(gateway: Gateway) {
     assert_eq!(names, ["archive", "clinic"]);
     assert!(list.buckets().iter().all(|bucket| bucket.creation_date().is_some()));
 
-    failed(client.create_bucket().bucket("clinic").send().await).is(409, "BucketAlreadyOwnedByYou");
+    // In us-east-1 an owner may create a bucket again (S3 API reference, CreateBucket).
+    client.create_bucket().bucket("clinic").send().await.unwrap();
     put(&client, "clinic", "a/record", "blood group 0").await;
     failed(client.delete_bucket().bucket("clinic").send().await).is(409, "BucketNotEmpty");
     client.delete_object().bucket("clinic").key("a/record").send().await.unwrap();
