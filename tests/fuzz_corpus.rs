@@ -73,6 +73,6 @@ fn merged_lists_are_what_the_model_says() {
 
 #[test]
 fn what_goes_on_to_a_location_means_what_was_named() {
-    let good = ["copy", "get", "list", "part"];
+    let good = ["copy", "get", "list", "part", "virtual-host"];
     assert_eq!(replay("names", names::run), good);
 }
