@@ -69,19 +69,34 @@ fn losing_or_turning_any_rule_makes_a_case_or_a_scenario_fail() {
                 continue;
             }
             let id = rule.rule.id.to_string();
-            let mut mutant = Compiled::clone(&compiled);
-            mutant.rules.remove(index);
-            let mutant = Arc::new(mutant);
             let mut own: Vec<_> = cases.iter().filter(|(name, _)| *name == pack.name).collect();
             own.sort_by_key(|(_, case)| !case.rules.contains(&id));
-            let noticed = own.iter().any(|(_, case)| case.run(&mutant).unwrap().0.is_some())
-                || noticed(&mutant, &scenarios, &id);
-            if !noticed {
-                unnoticed.push(id);
+            let mut lost = Compiled::clone(&compiled);
+            lost.rules.remove(index);
+            let mut turned_round = Compiled::clone(&compiled);
+            turned_round.rules[index].policy = turned(&rule.policy);
+            for (what, mutant) in [("lost", Arc::new(lost)), ("turned", Arc::new(turned_round))] {
+                let noticed = own.iter().any(|(_, case)| case.run(&mutant).unwrap().0.is_some())
+                    || noticed(&mutant, &scenarios, &id);
+                if !noticed {
+                    unnoticed.push(format!("{id} {what}"));
+                }
             }
         }
     }
     assert_eq!(unnoticed, Vec::<String>::new());
+}
+
+/// The rule that holds where this one does not.
+fn turned(policy: &cedar_policy::Policy) -> cedar_policy::Policy {
+    let mut json = policy.to_json().unwrap();
+    let clauses = json["conditions"].as_array().unwrap().iter().map(|clause| {
+        let body = clause["body"].clone();
+        if clause["kind"] == "when" { body } else { serde_json::json!({ "!": { "arg": body } }) }
+    });
+    let all = clauses.reduce(|left, right| serde_json::json!({ "&&": { "left": left, "right": right } }));
+    json["conditions"] = serde_json::json!([{ "kind": "unless", "body": all.unwrap() }]);
+    cedar_policy::Policy::from_json(Some(policy.id().clone()), json).unwrap()
 }
 
 fn noticed(mutant: &Arc<Compiled>, scenarios: &[Scenario], id: &str) -> bool {
