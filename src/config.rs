@@ -13,8 +13,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use crate::label::class::DataClass;
-use crate::names::{AppId, Country, LocationId};
-use crate::policy::ReaderEntity;
+use crate::names::{AppId, Country, LocationId, ReaderEntity};
 
 /// The whole configuration.
 #[derive(Debug, Clone, Deserialize)]

@@ -286,6 +286,19 @@ impl fmt::Debug for ObjectKey {
     }
 }
 
+/// Who a reader is to the operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReaderEntity {
+    /// Staff or systems of the operator itself.
+    Same,
+    /// Anybody else; also who is not known.
+    #[default]
+    Other,
+    /// A court or agency of the reader's country.
+    Authority,
+}
+
 macro_rules! serde_as_text {
     ($($name:ident),*) => {$(
         impl<'de> Deserialize<'de> for $name {

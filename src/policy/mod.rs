@@ -43,14 +43,14 @@ mod words;
 
 use std::sync::Arc;
 
-use serde::Deserialize;
-
 pub use activation::Activation;
 pub use decision::{Decision, LocationSet, Permit, ReadPermit, Refusal};
 pub use engine::{Candidate, Engine};
 pub use manifest::WordKind;
 pub use mechanism::{MechanismUse, moment};
 pub use snapshot::Setting;
+
+pub use crate::names::ReaderEntity;
 pub use source::PackSource;
 
 use crate::label::ClassSet;
@@ -115,19 +115,6 @@ pub enum Copies {
     MayFollow,
     /// None follow: a place where a copy elsewhere would still be missing is refused (`Commit`).
     Complete,
-}
-
-/// Who a reader is to the operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ReaderEntity {
-    /// Staff or systems of the operator itself.
-    Same,
-    /// Anybody else; also who is not known.
-    #[default]
-    Other,
-    /// A court or agency of the reader's country.
-    Authority,
 }
 
 /// SHA-256 of a policy set with its schema, in lower-case hex.
