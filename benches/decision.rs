@@ -14,7 +14,7 @@ use domicile::config::Operator;
 use domicile::label::ClassSet;
 use domicile::label::class::DataClass;
 use domicile::locations::LocationFacts;
-use domicile::names::{AppId, BucketName, Country, CountrySet, LocationId};
+use domicile::names::{BucketName, Country, CountrySet, LocationId};
 use domicile::policy::{Action, Engine, PackSource, Question, Setting};
 
 const COUNTRIES: [&str; 16] =
@@ -96,7 +96,6 @@ fn median(times: usize, mut run: impl FnMut()) -> f64 {
 /// What questions are made of.
 struct World {
     bucket: BucketName,
-    app: AppId,
     home: LocationId,
     health: ClassSet,
     gov_id: ClassSet,
@@ -106,7 +105,6 @@ impl World {
     fn new() -> World {
         World {
             bucket: "bench".parse().expect("a bucket name"),
-            app: "bench".parse().expect("an app id"),
             home: location_id(1),
             health: classes("personal.health"),
             gov_id: classes("personal.gov_id"),
@@ -150,8 +148,7 @@ impl World {
             classes: *classes,
             subjects: subject.map(country).into_iter().collect(),
             scanned_completely: true,
-            bucket: &self.bucket,
-            app: &self.app,
+            bucket: Some(&self.bucket),
             home: Some(&self.home),
             origin: None,
             held_in: reader.map_or(CountrySet::EMPTY, |_| [country("DE")].into_iter().collect()),

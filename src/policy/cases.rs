@@ -20,7 +20,7 @@ use super::{Action, PackSource, PolicyError, Question, ReaderEntity, table};
 use crate::config;
 use crate::label::DataClass;
 use crate::locations::LocationFacts;
-use crate::names::{AppId, BucketName, Country};
+use crate::names::Country;
 
 /// What became of the cases of all packs.
 #[derive(Debug, Serialize)]
@@ -254,12 +254,7 @@ impl Case {
             Some(Some(moment)) => moment,
             Some(None) => return wrong("`date` is not an RFC 3339 date"),
         };
-        let (location, bucket, app) = ("here", "case-bucket", "case");
-        let (Ok(id), Ok(bucket), Ok(app)) =
-            (location.parse(), bucket.parse::<BucketName>(), app.parse::<AppId>())
-        else {
-            return wrong("the case's own names are not valid");
-        };
+        let Ok(id) = "here".parse() else { return wrong("the case's own location has no valid name") };
         let facts = self.location.map(|country| {
             Arc::new(LocationFacts {
                 id,
@@ -283,8 +278,7 @@ impl Case {
             classes: self.classes.iter().copied().collect(),
             subjects: self.subjects.iter().copied().collect(),
             scanned_completely: self.scanned_completely,
-            bucket: &bucket,
-            app: &app,
+            bucket: None,
             home: facts.as_ref().filter(|_| self.at_home).map(|facts| &facts.id),
             origin: None,
             held_in: self.held_in.iter().copied().collect(),

@@ -9,7 +9,7 @@ use super::words::Words;
 use super::{PolicyError, Question};
 use crate::config;
 use crate::label::ClassSet;
-use crate::names::{Country, CountrySet};
+use crate::names::{BucketName, Country, CountrySet};
 
 /// Facts of one object. What is absent is unknown.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -51,7 +51,9 @@ impl Statement {
     }
 
     pub fn is_about(&self, question: &Question<'_>) -> bool {
-        self.bucket.as_ref().is_none_or(|pattern| pattern.is_match(question.bucket.as_str()))
+        self.bucket
+            .as_ref()
+            .is_none_or(|pattern| pattern.is_match(question.bucket.map_or("", BucketName::as_str)))
     }
 }
 

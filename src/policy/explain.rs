@@ -25,7 +25,7 @@ use super::snapshot::{Key, Moment, Place, Setting, Snapshot, Target};
 use super::{Action, Engine, PolicyError, Question, ReaderEntity, Rule};
 use crate::config;
 use crate::label::{ClassSet, Coverage};
-use crate::names::{AppId, BucketName, Country, CountrySet, LocationId};
+use crate::names::{BucketName, Country, CountrySet, LocationId};
 
 /// What to explain.
 #[derive(Debug, Clone)]
@@ -70,16 +70,12 @@ pub fn explain(engine: &Engine, request: &ExplainRequest) -> Result<Explanation,
             return Err(PolicyError::UnknownLocation(asked.clone()));
         }
     }
-    let name = |_| PolicyError::Question("a placeholder name was refused".to_owned());
-    let app = "explain".parse::<AppId>().map_err(name)?;
-    let placeholder = "explain".parse::<BucketName>().map_err(name)?;
     let key = snapshot.key(&Question {
         action: request.action,
         classes: request.classes,
         subjects: request.subjects,
         scanned_completely: request.coverage == Coverage::Complete,
-        bucket: request.bucket.as_ref().unwrap_or(&placeholder),
-        app: &app,
+        bucket: request.bucket.as_ref(),
         home: request.home.as_ref(),
         origin: None,
         held_in: request.held_in,

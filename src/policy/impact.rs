@@ -12,7 +12,7 @@ use super::compiled::compile;
 use super::snapshot::{Moment, Setting, Snapshot};
 use super::{Action, PackSource, PolicyError, Question, ReaderEntity};
 use crate::label::ClassSet;
-use crate::names::{AppId, BucketName, CountrySet, LocationId};
+use crate::names::{BucketName, CountrySet, LocationId};
 
 /// An object where it rests.
 pub struct Object<'a> {
@@ -78,7 +78,6 @@ pub struct Homeless {
 pub struct Counting {
     old: Snapshot,
     new: Snapshot,
-    app: AppId,
     impact: Impact,
     moves: BTreeMap<(LocationId, LocationId), Amount>,
     nowhere: BTreeMap<LocationId, Amount>,
@@ -99,8 +98,6 @@ impl Counting {
         Ok(Counting {
             old: snapshot(old)?,
             new: snapshot(new)?,
-            // Policies do not see it.
-            app: "any".parse().map_err(|_| PolicyError::Question("no app".to_owned()))?,
             impact: Impact::default(),
             moves: BTreeMap::new(),
             nowhere: BTreeMap::new(),
@@ -117,8 +114,7 @@ impl Counting {
             classes: object.classes,
             subjects: object.subjects,
             scanned_completely: object.scanned_completely,
-            bucket: object.bucket,
-            app: &self.app,
+            bucket: Some(object.bucket),
             home: object.home,
             origin: None,
             held_in: CountrySet::EMPTY,

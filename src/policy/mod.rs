@@ -54,7 +54,7 @@ pub use crate::names::ReaderEntity;
 pub use source::PackSource;
 
 use crate::label::ClassSet;
-use crate::names::{AppId, BucketName, Country, CountrySet, LocationId};
+use crate::names::{BucketName, Country, CountrySet, LocationId};
 
 /// What is asked of the policies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,8 +92,8 @@ pub struct Question<'a> {
     pub subjects: CountrySet,
     /// Whether the content is known to its end; see [`crate::label::Coverage`].
     pub scanned_completely: bool,
-    pub bucket: &'a BucketName,
-    pub app: &'a AppId,
+    /// `None` where no bucket in particular is asked about.
+    pub bucket: Option<&'a BucketName>,
     /// The bucket's home location, if it has one.
     pub home: Option<&'a LocationId>,
     /// Where the client is, if that is known.

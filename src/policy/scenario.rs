@@ -256,8 +256,7 @@ pub(super) fn question(
         subjects: asked.subjects,
         // A scenario says what the object holds: nothing in it is left to find.
         scanned_completely: scenario.scanned_completely.unwrap_or(true),
-        bucket: &"scenario".parse().map_err(|error| wrong("id", error))?,
-        app: &"scenario".parse().map_err(|error| wrong("id", error))?,
+        bucket: None,
         home: asked.home.as_ref(),
         origin: scenario.origin,
         held_in: asked.held_in,

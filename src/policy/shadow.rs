@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Action, Decision, Engine, PackSource, PolicyHash, Question, ReaderEntity, Setting};
 use crate::label::ClassSet;
-use crate::names::{AppId, BucketName, Country, CountrySet, LocationId};
+use crate::names::{BucketName, Country, CountrySet, LocationId};
 use crate::policy::Copies;
 
 /// Questions that wait for the candidate. Beyond, they are dropped.
@@ -115,8 +115,7 @@ struct Asked {
     classes: ClassSet,
     subjects: CountrySet,
     scanned_completely: bool,
-    bucket: BucketName,
-    app: AppId,
+    bucket: Option<BucketName>,
     home: Option<LocationId>,
     origin: Option<Country>,
     held_in: CountrySet,
@@ -262,8 +261,7 @@ impl Asked {
             classes: question.classes,
             subjects: question.subjects,
             scanned_completely: question.scanned_completely,
-            bucket: question.bucket.clone(),
-            app: question.app.clone(),
+            bucket: question.bucket.cloned(),
             home: question.home.cloned(),
             origin: question.origin,
             held_in: question.held_in,
@@ -280,8 +278,7 @@ impl Asked {
             classes: self.classes,
             subjects: self.subjects,
             scanned_completely: self.scanned_completely,
-            bucket: &self.bucket,
-            app: &self.app,
+            bucket: self.bucket.as_ref(),
             home: self.home.as_ref(),
             origin: self.origin,
             held_in: self.held_in,
@@ -352,7 +349,7 @@ mod tests {
     }
 
     fn ask(engine: &Engine, shadow: &Shadow, class: &str) {
-        let (bucket, app) = ("bucket-of-somebody".parse().unwrap(), "app-of-somebody".parse().unwrap());
+        let bucket = "bucket-of-somebody".parse().unwrap();
         let question = Question {
             action: Action::Store,
             classes: [class.parse().unwrap()].into_iter().collect(),
@@ -362,8 +359,7 @@ mod tests {
                 _ => ["CN".parse().unwrap()].into_iter().collect(),
             },
             scanned_completely: true,
-            bucket: &bucket,
-            app: &app,
+            bucket: Some(&bucket),
             home: None,
             origin: None,
             held_in: CountrySet::EMPTY,
@@ -412,14 +408,13 @@ mod tests {
     fn a_candidate_that_allows_more_or_less_is_told_apart() {
         let engine = |names: &[&str]| Engine::load(&packs(names), setting()).unwrap();
         let (loose, strict) = (engine(&["ru"]), engine(&["cn"]));
-        let (bucket, app) = ("bucket".parse().unwrap(), "app".parse().unwrap());
+        let bucket = "bucket".parse().unwrap();
         let question = Question {
             action: Action::Read,
             classes: ["state.core".parse().unwrap()].into_iter().collect(),
             subjects: ["RU".parse().unwrap()].into_iter().collect(),
             scanned_completely: true,
-            bucket: &bucket,
-            app: &app,
+            bucket: Some(&bucket),
             home: None,
             origin: None,
             held_in: ["RU".parse().unwrap()].into_iter().collect(),

@@ -78,17 +78,13 @@ fn ciio() -> config::Operator {
     config::Operator { ciio: true, ..config::Operator::default() }
 }
 
-static BUCKET: LazyLock<BucketName> = LazyLock::new(|| "bucket".parse().unwrap());
-static APP: LazyLock<AppId> = LazyLock::new(|| "app".parse().unwrap());
-
 fn question<'a>(action: Action, class: &[&str], subjects: &[&str]) -> Question<'a> {
     Question {
         action,
         classes: classes(class),
         subjects: countries(subjects),
         scanned_completely: true,
-        bucket: &BUCKET,
-        app: &APP,
+        bucket: None,
         home: None,
         origin: None,
         held_in: CountrySet::EMPTY,

@@ -6,16 +6,13 @@ use super::*;
 use crate::config;
 use crate::label::class::CLASSES;
 use crate::locations::LocationFacts;
-use crate::names::{AppId, BucketName, CountrySet};
+use crate::names::CountrySet;
 use crate::policy::compiled::compile;
 use crate::policy::constraint::Constraint;
 use crate::policy::snapshot::{Key, Moment, Snapshot};
 use crate::policy::{Action, Copies, Decision, PackSource, Question, ReaderEntity, Setting};
 
 const QUERY: &str = "data.domicile.allow";
-
-static BUCKET: LazyLock<BucketName> = LazyLock::new(|| "bucket".parse().unwrap());
-static APP: LazyLock<AppId> = LazyLock::new(|| "app".parse().unwrap());
 
 /// The packs of one law, over places in three countries.
 static WORLD: LazyLock<Snapshot> = LazyLock::new(|| {
@@ -52,8 +49,7 @@ fn key(action: Action, class: &str, subject: &str) -> Key {
         classes: [class.parse().unwrap()].into_iter().collect(),
         subjects: [subject.parse().unwrap()].into_iter().collect(),
         scanned_completely: true,
-        bucket: &BUCKET,
-        app: &APP,
+        bucket: None,
         home: None,
         origin: None,
         held_in: CountrySet::EMPTY,
