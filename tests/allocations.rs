@@ -7,12 +7,14 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use domicile::config::Config;
 use domicile::gateway::server::{ConnectionLimits, Server};
 use domicile::gateway::stack;
 use domicile::gateway::start::Running;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 
 #[path = "support/mod.rs"]
@@ -108,6 +110,32 @@ impl Door {
 
     /// The answer, and the bytes that the gateway asked for meanwhile.
     async fn send(&self, method: &str, target: &str, body: Vec<u8>) -> (Answer, u64) {
+        let raw = self.request(method, target, body);
+        let before = ASKED.load(Ordering::Relaxed);
+        let answer = raw.send().await;
+        (answer, ASKED.load(Ordering::Relaxed) - before)
+    }
+
+    /// The bytes that the gateway asked for while an object was read from it without haste.
+    ///
+    /// A buffer that a read has not filled is not filled later, so what is allocated depends on how much has arrived
+    /// when the gateway reads. From a client that is slower than the location, it finds its buffers full.
+    async fn get_slowly(&self, target: &str, bytes: usize) -> u64 {
+        let head = self.request("GET", target, Vec::new()).head();
+        let before = ASKED.load(Ordering::Relaxed);
+        let mut socket = TcpStream::connect(self.address).await.unwrap();
+        socket.write_all(&head).await.unwrap();
+        let mut answer = Vec::with_capacity(bytes + (64 << 10));
+        while (&mut socket).take(1 << 20).read_to_end(&mut answer).await.unwrap() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let asked = ASKED.load(Ordering::Relaxed) - before;
+        let answer = Answer::parse(&answer).unwrap();
+        assert_eq!((answer.status, answer.body.len()), (200, bytes));
+        asked
+    }
+
+    fn request(&self, method: &str, target: &str, body: Vec<u8>) -> Raw {
         let signing = Signing {
             access_key_id: APP_KEY.to_owned(),
             secret: APP_SECRET.to_owned(),
@@ -117,10 +145,7 @@ impl Door {
         let headers = vec![("host".to_owned(), self.address.to_string())];
         let raw =
             Raw { method: method.to_owned(), target: target.to_owned(), headers, body: Vec::new(), signing };
-        let raw = raw.body(body).sign_with(UNSIGNED);
-        let before = ASKED.load(Ordering::Relaxed);
-        let answer = raw.send().await;
-        (answer, ASKED.load(Ordering::Relaxed) - before)
+        raw.body(body).sign_with(UNSIGNED)
     }
 }
 
@@ -135,27 +160,34 @@ impl Drop for Door {
 const SMALL: usize = 8 << 20;
 const LARGE: usize = 40 << 20;
 
+/// For each byte of a body. A PUT's is read into one buffer, of which a little is left over; a GET's into buffers that
+/// mostly come back once the client has their bytes. A copy would add 1 to either, however often it is tried.
+const MOST_OF_PUT: f64 = 1.5;
+const MOST_OF_GET: f64 = 0.95;
+const TRIES: usize = 5;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_allocated_for_a_body_is_what_it_is_read_into() {
     let door = Door::open().await;
     let text = |bytes: usize| {
         b"the quick brown fox jumps over the lazy dog and sleeps\n".repeat(bytes / 55 + 1)[..bytes].to_vec()
     };
-    let mut asked = Vec::new();
-    for (key, bytes) in [("warm", SMALL), ("small", SMALL), ("large", LARGE)] {
-        let target = format!("/bucket/{key}");
-        let (put, for_put) = door.send("PUT", &target, text(bytes)).await;
-        assert_eq!(put.status, 200, "{}", put.text());
-        let (get, for_get) = door.send("GET", &target, Vec::new()).await;
-        assert_eq!((get.status, get.body.len()), (200, bytes));
-        asked.push((for_put, for_get));
+    let (mut put, mut get) = (f64::MAX, f64::MAX);
+    for _ in 0..TRIES {
+        let mut asked = Vec::new();
+        for (key, bytes) in [("small", SMALL), ("large", LARGE)] {
+            let target = format!("/bucket/{key}");
+            let (answer, for_put) = door.send("PUT", &target, text(bytes)).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            asked.push((for_put, door.get_slowly(&target, bytes).await));
+        }
+        let [small, large] = asked[..] else { unreachable!() };
+        let for_each = |small: u64, large: u64| (large as f64 - small as f64) / (LARGE - SMALL) as f64;
+        (put, get) = (put.min(for_each(small.0, large.0)), get.min(for_each(small.1, large.1)));
+        println!("allocated for each byte of a body, at least: {put:.2} of a PUT, {get:.2} of a GET");
+        if put < MOST_OF_PUT && get < MOST_OF_GET {
+            return;
+        }
     }
-    let [_, small, large] = asked[..] else { unreachable!() };
-    let more = (LARGE - SMALL) as f64;
-    let put = (large.0 as f64 - small.0 as f64) / more;
-    let get = (large.1 as f64 - small.1 as f64) / more;
-    println!("allocated for each byte of a body: {put:.2} of a PUT, {get:.2} of a GET");
-    // One buffer to read into, of which a little is left over. A copy would make two.
-    assert!(put < 1.3, "a PUT allocates {put:.2} bytes for each byte of its body");
-    assert!(get < 1.3, "a GET allocates {get:.2} bytes for each byte of its body");
+    panic!("for each byte of its body a PUT allocates {put:.2} bytes and a GET {get:.2}, which is a copy");
 }
