@@ -122,12 +122,12 @@ impl Counting {
             reader_entity: ReaderEntity::Other,
             copies: Copies::Complete,
         };
-        let decision = self.new.answer(self.new.key(&question))?;
+        let decision = self.new.answer(&self.new.key(&question))?;
         if decision.allowed().contains(object.location) {
             self.impact.stay.add(object.size);
             return Ok(());
         }
-        let before = self.old.answer(self.old.key(&question))?;
+        let before = self.old.answer(&self.old.key(&question))?;
         if !before.allowed().contains(object.location) {
             self.impact.out_of_place_already.add(object.size);
             return Ok(());
