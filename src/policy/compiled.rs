@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use aws_lc_rs::digest;
 use cedar_policy::{
-    ActionConstraint, Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode,
-    Validator, ffi::DetailedError,
+    Effect, EntityUid, Policy, PolicyId, PolicySet, Schema, SchemaFragment, ValidationMode, Validator,
+    ffi::DetailedError,
 };
 
 use super::check::{Problem, Problems};
@@ -23,6 +23,7 @@ use super::manifest::{
 };
 use super::mechanism::moment;
 use super::oracle::Made;
+use super::parts;
 use super::prove::{self, Invariant};
 use super::rego::Rego;
 use super::source::{BASE, ConstraintFiles, SourceFile, Sources};
@@ -471,11 +472,7 @@ fn valid_id(id: &str) -> bool {
 
 /// Tells gates from duties, and refuses what would be neither or both.
 fn read_role(policy: &Policy, id: &str, pack: &str, file: &SourceFile, found: &mut Found) -> Option<Role> {
-    let actions: Vec<String> = match policy.action_constraint() {
-        ActionConstraint::Any => Vec::new(),
-        ActionConstraint::Eq(action) => vec![action.id().unescaped().to_owned()],
-        ActionConstraint::In(actions) => actions.iter().map(|a| a.id().unescaped().to_owned()).collect(),
-    };
+    let actions = parts::actions(policy).unwrap_or_default();
     let obligation = policy.annotation("obligation");
     let permits = policy.effect() == Effect::Permit;
     let mut refuse = |message: String, help: &str| {

@@ -5,11 +5,12 @@
 
 use std::fmt;
 
-use cedar_policy::{ActionConstraint, Effect, Policy};
+use cedar_policy::{Effect, Policy};
 use serde::Serialize;
 
 use super::compiled::{Compiled, CompiledRule, Role, compile};
 use super::manifest::PackManifest;
+use super::parts;
 use super::{PackSource, PolicyError};
 
 /// What all packs of a policy set cover.
@@ -196,11 +197,7 @@ pub(super) fn kind(rule: &CompiledRule) -> (Kind, String) {
 }
 
 fn actions(policy: &Policy) -> String {
-    let names: Vec<String> = match policy.action_constraint() {
-        ActionConstraint::Any => Vec::new(),
-        ActionConstraint::Eq(action) => vec![action.id().unescaped().to_owned()],
-        ActionConstraint::In(actions) => actions.iter().map(|a| a.id().unescaped().to_owned()).collect(),
-    };
+    let names = parts::actions(policy).unwrap_or_default();
     let words = names.iter().map(|name| match name.as_str() {
         "Transfer" => "storing, copying, moving and reading",
         "AtRest" => "storing, copying and moving",

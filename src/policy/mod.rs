@@ -29,6 +29,7 @@ mod manifest;
 mod mechanism;
 mod memo;
 mod oracle;
+mod parts;
 pub mod prove;
 mod rego;
 pub mod scenario;
