@@ -176,7 +176,7 @@ impl Explain {
             home: self.home.clone(),
             held_in: self.held_in.iter().copied().collect(),
             operator: self.operator(config),
-            mechanisms: self.mechanism.iter().map(|kind| mechanism(kind)).collect(),
+            mechanisms: self.mechanism.iter().map(|kind| Mechanism::of_kind(kind)).collect(),
             as_of,
         };
         let Some(object) = &self.object else { return Ok(explain(&start::engine(config)?, &request)?) };
@@ -241,15 +241,5 @@ impl Explain {
             }
         }
         Ok(ExitCode::from(u8::from(wrong > 0)))
-    }
-}
-
-fn mechanism(kind: &str) -> Mechanism {
-    Mechanism {
-        kind: kind.to_owned(),
-        destinations: Vec::new(),
-        classes: Vec::new(),
-        valid_until: None,
-        reference: None,
     }
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::Serialize;
 
 use super::decision::{Decision, Verdict};
+use super::key::Key;
 use super::manifest::WordKind;
-use super::snapshot::{Key, Snapshot};
+use super::snapshot::Snapshot;
 use super::{Action, ReaderEntity, Rule};
 use crate::config;
 use crate::locations::LocationFacts;

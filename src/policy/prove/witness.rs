@@ -10,9 +10,10 @@ use super::world::COUNTS;
 use crate::label::DataClass;
 use crate::names::{Country, LocationId};
 use crate::policy::compiled::Compiled;
+use crate::policy::key::Key;
 use crate::policy::manifest::WordKind;
 use crate::policy::scenario::{Scenario, ScenarioError, question};
-use crate::policy::snapshot::{Key, Snapshot};
+use crate::policy::snapshot::Snapshot;
 use crate::policy::{Action, ReaderEntity};
 
 /// A question that shows what a proof could not.

@@ -160,7 +160,7 @@ impl World<'_> {
                     }
                 } else if words.find(WordKind::Mechanism, name).is_some() {
                     if *set {
-                        self.mechanisms.push(plain(name));
+                        self.mechanisms.push(config::Mechanism::of_kind(name));
                     }
                 } else if words.find(WordKind::Tag, name).is_some() {
                     if *set {
@@ -179,7 +179,7 @@ impl World<'_> {
                 }
                 // A number, a date or a name stands for a paper that is there.
                 if words.find(WordKind::Mechanism, name).is_some() {
-                    self.mechanisms.push(plain(name));
+                    self.mechanisms.push(config::Mechanism::of_kind(name));
                     return Ok(());
                 }
                 let kind = [WordKind::Attr];
@@ -230,7 +230,7 @@ impl World<'_> {
         self.mechanisms.push(config::Mechanism {
             valid_until: paper.valid_until.clone(),
             destinations,
-            ..plain(&paper.kind)
+            ..config::Mechanism::of_kind(&paper.kind)
         });
         Ok(())
     }
@@ -285,16 +285,6 @@ struct Target {
     location: Option<Arc<LocationFacts>>,
     reader: Option<Country>,
     reader_entity: ReaderEntity,
-}
-
-fn plain(kind: &str) -> config::Mechanism {
-    config::Mechanism {
-        kind: kind.to_owned(),
-        destinations: Vec::new(),
-        classes: Vec::new(),
-        valid_until: None,
-        reference: None,
-    }
 }
 
 /// Country codes; `unknown` is none.

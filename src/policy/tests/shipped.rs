@@ -122,7 +122,7 @@ fn every_pack_says_that_counsel_must_review_it() {
 
 #[test]
 fn nothing_is_left_to_cedar() {
-    let told = setting(world(), &config::Operator::default(), &[mechanism("scc")]);
+    let told = setting(world(), &config::Operator::default(), &[config::Mechanism::of_kind("scc")]);
     let snapshot = Snapshot::new(Arc::clone(&SHIPPED), Arc::new(told), Moment::Clock(TODAY)).unwrap();
     assert_eq!(snapshot.slow_rules().unwrap(), Vec::<String>::new());
 }
