@@ -331,7 +331,7 @@ impl Snapshot {
         let key = Key { held_in, ..key };
         let (target, home) = self.arrival(&key, place)?;
         let mut asking = Asking::new(self, &key);
-        Ok(asking.gate(target, kinds, home)?.0)
+        Ok(asking.judge(target, kinds, home)?.0)
     }
 
     /// Whether the gates allow the one place of this question, by Cedar's own authorizer, and the rules that decided.
