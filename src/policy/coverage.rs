@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use cedar_policy::pst::Clause;
 use cedar_policy::{Effect, Policy};
 use serde::Serialize;
 
@@ -211,10 +212,8 @@ fn actions(policy: &Policy) -> String {
 }
 
 fn has_unless(policy: &Policy) -> bool {
-    let json = policy.to_json().unwrap_or_default();
-    let clauses = json.get("conditions").and_then(|list| list.as_array());
-    let kinds = clauses.into_iter().flatten().filter_map(|clause| clause.get("kind")?.as_str());
-    kinds.into_iter().any(|kind| kind == "unless")
+    let tree = policy.to_pst();
+    tree.is_ok_and(|tree| tree.body().clauses().iter().any(|clause| matches!(clause, Clause::Unless(_))))
 }
 
 impl fmt::Display for Coverage {

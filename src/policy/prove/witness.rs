@@ -117,8 +117,7 @@ impl Witness {
                 put("target", target);
             }
             Spot::Reader { country, entity } => {
-                let target =
-                    json!({ "reader_country": country.code(), "reader_entity": entity_word(*entity) });
+                let target = json!({ "reader_country": country.code(), "reader_entity": entity.word() });
                 put("target", target);
             }
         }
@@ -180,14 +179,6 @@ impl Witness {
 
 fn words(list: &[Arc<str>]) -> Vec<&str> {
     list.iter().map(|word| &**word).collect()
-}
-
-fn entity_word(entity: ReaderEntity) -> &'static str {
-    match entity {
-        ReaderEntity::Same => "same",
-        ReaderEntity::Other => "other",
-        ReaderEntity::Authority => "authority",
-    }
 }
 
 impl fmt::Display for Witness {

@@ -1,7 +1,7 @@
 //! The packs that are shipped: their cases, their tables of scenarios, and that no rule could be lost unnoticed.
 
 use super::super::scenario::{Scenario, Table};
-use super::super::table;
+use super::super::table::{self, is_scenario};
 use super::*;
 
 static SHIPPED: LazyLock<Arc<Compiled>> =
@@ -58,7 +58,7 @@ fn losing_or_turning_any_rule_makes_a_case_or_a_scenario_fail() {
         let scenarios: Vec<Scenario> = own_table
             .iter()
             .flat_map(|(_, text)| text.lines())
-            .filter(|line| !line.trim().is_empty() && !line.starts_with("//"))
+            .filter(|line| is_scenario(line))
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         for (index, rule) in
