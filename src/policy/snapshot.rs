@@ -22,7 +22,7 @@ use super::key::Key;
 use super::lower::{self, Programs, Site};
 use super::manifest::WordKind;
 use super::mechanism::Scope;
-use super::memo::Memo;
+use super::memo::{Memo, Packed};
 use super::oracle::Oracle;
 use super::{Action, Copies, PolicyError, Question, ReaderEntity, Rule};
 use crate::config;
