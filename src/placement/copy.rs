@@ -68,7 +68,7 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         let home = gateway.home_country(bucket.home.as_ref());
         return Err(refuse(&gateway, &call, &labels, &decision, home).await);
     }
-    let permit = choose(&gateway, &decision, bucket.home.as_ref())?;
+    let permit = choose(&gateway, &decision, &bucket)?;
     if permit.location().id != origin.facts.id {
         return copy_across(&gateway, call, bucket, labels, origin).await;
     }

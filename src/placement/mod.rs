@@ -14,8 +14,10 @@ pub mod keylock;
 mod labels;
 pub mod list;
 pub mod list_versions;
+mod markers;
 pub mod multipart;
 pub mod post;
+mod presence;
 pub mod put;
 mod record;
 pub mod residue;
@@ -25,6 +27,7 @@ mod settle_versions;
 mod store;
 #[cfg(test)]
 mod tests;
+mod vanished;
 pub mod versioning;
 mod versions;
 mod window;

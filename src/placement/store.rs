@@ -110,7 +110,7 @@ pub(super) async fn store(
     if decision.allowed().is_empty() {
         return Err(refuse(gateway, &write.call, &labels, &decision, home).await);
     }
-    let permit = choose(gateway, &decision, write.bucket.home.as_ref())?;
+    let permit = choose(gateway, &decision, &write.bucket)?;
     let location = gateway.locations.storing(&permit)?;
     conditions.keep_known(&mut headers);
     if conditions != Conditions::None {
