@@ -4,6 +4,7 @@ pub mod amend;
 pub mod buckets;
 mod choose;
 mod conditions;
+mod copied_tags;
 pub mod copy;
 pub mod delete;
 mod forward;
