@@ -1,5 +1,7 @@
 //! The engine: the current snapshot, asked by every request and swapped as a whole.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::{ArcSwap, Guard};
@@ -14,9 +16,17 @@ use super::{Activation, PackSource, PolicyError, PolicyHash, Question};
 /// Seconds since the Unix epoch.
 type Clock = Box<dyn Fn() -> i64 + Send + Sync>;
 
+thread_local! {
+    /// The snapshot that this thread asked last. To know that it is still the current one, a number is read: cheaper than to
+    /// take hold of the current one at each decision.
+    static HELD: Cell<Option<Arc<Snapshot>>> = const { Cell::new(None) };
+}
+
 /// Answers where objects may rest and be read.
 pub struct Engine {
     current: ArcSwap<Snapshot>,
+    /// The number of the current snapshot, told after it is in place.
+    generation: AtomicU64,
     /// Held while a snapshot is made because time has passed, so that it is made once.
     turning: Mutex<()>,
     clock: Clock,
@@ -35,13 +45,17 @@ impl Engine {
         clock: Clock,
     ) -> Result<Engine, PolicyError> {
         let first = build(source, setting, clock())?;
-        Ok(Engine { current: ArcSwap::from_pointee(first), turning: Mutex::new(()), clock })
+        Ok(Engine::starting_with(first, clock))
     }
 
     /// An engine whose first answers are the candidate's.
     pub fn of(candidate: Candidate) -> Engine {
-        let current = ArcSwap::from_pointee(candidate.snapshot);
-        Engine { current, turning: Mutex::new(()), clock: Box::new(system_clock) }
+        Engine::starting_with(candidate.snapshot, Box::new(system_clock))
+    }
+
+    fn starting_with(first: Snapshot, clock: Clock) -> Engine {
+        let generation = AtomicU64::new(first.generation());
+        Engine { current: ArcSwap::from_pointee(first), generation, turning: Mutex::new(()), clock }
     }
 
     /// Loads anew. The new policies answer from the moment this returns; on any problem the old ones stay, whole.
@@ -60,18 +74,27 @@ impl Engine {
 
     fn install(&self, next: Snapshot) {
         let _turn = self.turning.lock().unwrap_or_else(PoisonError::into_inner);
+        self.put(next);
+    }
+
+    fn put(&self, next: Snapshot) {
+        let generation = next.generation();
         self.current.store(Arc::new(next));
+        self.generation.store(generation, Ordering::Release);
     }
 
     /// Answers for all locations at once, or for the reader.
     pub fn decide(&self, question: &Question<'_>) -> Result<Arc<Decision>, PolicyError> {
-        let snapshot = self.snapshot()?;
-        let key = snapshot.key(question);
-        let packs = snapshot.answer(&key)?;
-        Ok(match &snapshot.compiled.constraint {
-            None => packs,
-            Some(constraint) => constraint.narrow(&snapshot, key, packs),
-        })
+        let held = HELD.take();
+        let generation = self.generation.load(Ordering::Acquire);
+        let held = held.filter(|held| held.generation() == generation && held.is_valid_at((self.clock)()));
+        let snapshot = match held {
+            Some(snapshot) => snapshot,
+            None => Arc::clone(&*self.snapshot()?),
+        };
+        let answer = snapshot.decide(question);
+        HELD.set(Some(snapshot));
+        answer
     }
 
     /// As [`Engine::decide`] by the packs alone, never from memory: for measurements.
@@ -125,7 +148,7 @@ impl Engine {
                 Moment::Clock(now),
             )?;
             next.warm()?;
-            self.current.store(Arc::new(next));
+            self.put(next);
         }
         Ok(self.current.load())
     }

@@ -52,6 +52,11 @@ impl Memo {
         Memo { generation: GENERATIONS.fetch_add(1, Ordering::Relaxed) }
     }
 
+    /// A number that no other snapshot of the process has.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     pub fn find(&self, key: &Packed) -> Option<Arc<Decision>> {
         TABLE.with_borrow(|table| {
             let first = table.position(key);

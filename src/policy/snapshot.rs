@@ -241,6 +241,21 @@ impl Snapshot {
         statement.map(|statement| statement.declared).unwrap_or_default()
     }
 
+    /// A number that no other snapshot of the process has.
+    pub fn generation(&self) -> u64 {
+        self.memo.generation()
+    }
+
+    /// The answer of the packs, narrowed by whatever stands beside them.
+    pub fn decide(&self, question: &Question<'_>) -> Result<Arc<Decision>, PolicyError> {
+        let key = self.key(question);
+        let packs = self.answer(&key)?;
+        Ok(match &self.compiled.constraint {
+            None => packs,
+            Some(constraint) => constraint.narrow(self, key, packs),
+        })
+    }
+
     /// The answer, from memory if it was given before.
     pub fn answer(&self, key: &Key) -> Result<Arc<Decision>, PolicyError> {
         let packed = key.packed();
