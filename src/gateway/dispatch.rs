@@ -100,9 +100,9 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         | Op::HeadObject
         | Op::GetObjectAttributes
         | Op::GetObjectTagging
-        | Op::GetObjectAcl
         | Op::GetObjectLegalHold
         | Op::GetObjectRetention => Box::pin(get::read_object(gateway, call)),
+        Op::GetObjectAcl => Box::pin(get::acl(gateway, call)),
         Op::PutObjectTagging => Box::pin(amend::put_tagging(gateway, call, body)),
         Op::DeleteObjectTagging
         | Op::PutObjectAcl

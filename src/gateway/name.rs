@@ -84,15 +84,23 @@ fn refuse_lookalikes(headers: &HeaderMap) -> Result<(), S3Error> {
     }
 }
 
+/// Canned lists (S3 user guide, "Access control list overview") that give nobody anything that the owner of the location does
+/// not have, for the location's buckets and what is in them are the same owner's.
+const HARMLESS: [&str; 3] = ["private", "bucket-owner-read", "bucket-owner-full-control"];
+/// The others.
+const CANNED: [&str; 5] =
+    ["public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"];
+
 /// A grant at a location would hand out the object past the rules about readers. A bucket with locks keeps versions of
 /// its objects. Presigned URLs can carry both in the query.
 fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), S3Error> {
     let in_headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?")));
     for (name, value) in in_headers.chain(query.iter()) {
         let is = |start: &str| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
-        // These two give nobody anything that the owner of the location does not have.
-        let grants = is("x-amz-grant-")
-            || (is("x-amz-acl") && !matches!(value, "private" | "bucket-owner-full-control"));
+        if is("x-amz-acl") && !CANNED.contains(&value) && !HARMLESS.contains(&value) {
+            return Err(S3Error::new(Code::InvalidArgument, "x-amz-acl does not name a canned list."));
+        }
+        let grants = is("x-amz-grant-") || (is("x-amz-acl") && !HARMLESS.contains(&value));
         let locks = is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false");
         let message = if grants {
             "Grants to others (x-amz-acl, x-amz-grant-*) are not implemented by this gateway: who may read is for its \
@@ -163,9 +171,10 @@ mod tests {
             let query = format!("X-Amz-{}={value}", &name["x-amz-".len()..]);
             assert_eq!(refused(&HeaderMap::new(), &query), Some(Code::NotImplemented), "{query}");
         }
-        let harmless = [("x-amz-acl", "private"), ("x-amz-acl", "bucket-owner-full-control")];
-        for (name, value) in harmless {
-            assert_eq!(refused(&headers(&[(name, value)]), ""), None);
+        for value in HARMLESS {
+            assert_eq!(refused(&headers(&[("x-amz-acl", value)]), ""), None);
         }
+        assert_eq!(refused(&headers(&[("x-amz-acl", "public-ready")]), ""), Some(Code::InvalidArgument));
+        assert_eq!(refused(&headers(&[("x-amz-acl", "")]), ""), Some(Code::InvalidArgument));
     }
 }

@@ -2,11 +2,12 @@
 //!
 //! Names are decoded when a location wrote them with `encoding-type=url`, and encoded when the client asks for it.
 
+use super::acl::person;
 use super::tree::{self, Element};
 use super::writer::document;
 use super::{AnswerError, XmlError, requests};
 use crate::names::{BucketName, ObjectKey};
-use crate::s3::listing::{Encoding, ListEntry, ListPage, ListRequest, ListVersion, Page};
+use crate::s3::listing::{Encoding, ListEntry, ListPage, ListRequest, ListVersion, OwnerField, Page};
 use crate::s3::operation::{Plus, encode_path, percent_decode};
 
 /// A page of 1000 entries with all the elements that they may have.
@@ -22,16 +23,18 @@ pub fn parse_list(answer: &[u8]) -> Result<Page, AnswerError> {
         page.entries.push(ListEntry {
             key: names.read(contents, "Key")?,
             etag: text(contents, "ETag").unwrap_or_default(),
-            rest: contents.others(&["Key"]),
+            rest: contents.others(&["Key", "Owner"]),
         });
     }
     page.common_prefixes = common_prefixes(&root, names)?;
     Ok(page)
 }
 
-/// Writes the ListBucketResult of a merged page. `next_token` is the sealed [`ListPage::next`], for version 2.
+/// Writes the ListBucketResult of a merged page. `next_token` is the sealed [`ListPage::next`], for version 2; `owner` is the
+/// bucket's.
 pub fn list_result(
     bucket: &BucketName,
+    owner: &str,
     request: &ListRequest,
     page: &ListPage,
     next_token: Option<&str>,
@@ -73,6 +76,9 @@ pub fn list_result(
             writer.element("Contents", |writer| {
                 writer.named("Key", &entry.key, encoding);
                 writer.raw(&entry.rest);
+                if request.owner == OwnerField::Fetch {
+                    person(writer, "Owner", owner);
+                }
             });
         }
         for prefix in &page.common_prefixes {
@@ -106,7 +112,7 @@ pub struct UploadsPage {
 pub struct UploadEntry {
     pub key: String,
     pub upload_id: String,
-    /// The XML inside `Upload` but for `Key` and `UploadId`, as the location wrote it.
+    /// The XML inside `Upload` but for `Key`, `UploadId` and those whose it is, as the location wrote it.
     pub rest: String,
 }
 
@@ -119,7 +125,7 @@ pub fn parse_uploads(answer: &[u8]) -> Result<UploadsPage, AnswerError> {
         page.uploads.push(UploadEntry {
             key: names.read(upload, "Key")?,
             upload_id: text(upload, "UploadId").ok_or(XmlError::Missing("UploadId"))?,
-            rest: upload.others(&["Key", "UploadId"]),
+            rest: upload.others(&["Key", "UploadId", "Initiator", "Owner"]),
         });
     }
     page.common_prefixes = common_prefixes(&root, names)?;
@@ -130,8 +136,13 @@ pub fn parse_uploads(answer: &[u8]) -> Result<UploadsPage, AnswerError> {
     Ok(page)
 }
 
-/// Writes a ListMultipartUploadsResult.
-pub fn uploads_result(bucket: &BucketName, request: &UploadsRequest, page: &UploadsPage) -> String {
+/// Writes a ListMultipartUploadsResult. `owner` is the bucket's.
+pub fn uploads_result(
+    bucket: &BucketName,
+    owner: &str,
+    request: &UploadsRequest,
+    page: &UploadsPage,
+) -> String {
     let encoding = request.encoding;
     document("ListMultipartUploadsResult", |writer| {
         writer.text("Bucket", bucket.as_str());
@@ -154,6 +165,8 @@ pub fn uploads_result(bucket: &BucketName, request: &UploadsRequest, page: &Uplo
             writer.element("Upload", |writer| {
                 writer.named("Key", &upload.key, encoding);
                 writer.text("UploadId", &upload.upload_id);
+                person(writer, "Initiator", owner);
+                person(writer, "Owner", owner);
                 writer.raw(&upload.rest);
             });
         }
@@ -163,12 +176,14 @@ pub fn uploads_result(bucket: &BucketName, request: &UploadsRequest, page: &Uplo
     })
 }
 
-/// A location's ListPartsResult with the names that the client knows; all else as the location wrote it.
+/// A location's ListPartsResult with the names that the client knows, the bucket's owner among them; all else as the location
+/// wrote it.
 pub fn rewrite_parts(
     answer: &[u8],
     bucket: &BucketName,
     key: &ObjectKey,
     upload_id: &str,
+    owner: &str,
 ) -> Result<String, AnswerError> {
     let root = tree::parse(answer, MAX_LIST_ELEMENTS)?.expect("ListPartsResult")?;
     let names = Names::of(&root);
@@ -179,7 +194,9 @@ pub fn rewrite_parts(
             Encoding::Url => writer.text("Key", &encode_path(key.as_str())),
         }
         writer.text("UploadId", upload_id);
-        writer.raw(&root.others(&["Bucket", "Key", "UploadId"]));
+        person(writer, "Initiator", owner);
+        person(writer, "Owner", owner);
+        writer.raw(&root.others(&["Bucket", "Key", "UploadId", "Initiator", "Owner"]));
     }))
 }
 
@@ -226,7 +243,6 @@ pub(super) fn text(element: &Element<'_>, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::listing::OwnerField;
 
     fn bucket() -> BucketName {
         "photos".parse().unwrap()
@@ -288,7 +304,8 @@ mod tests {
             is_truncated: true,
             next: Some("a b/".to_owned()),
         };
-        let xml = list_result(&bucket(), &request(ListVersion::V2, Encoding::Plain), &page, Some("tok"));
+        let xml =
+            list_result(&bucket(), "app", &request(ListVersion::V2, Encoding::Plain), &page, Some("tok"));
         assert_eq!(
             xml,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>photos</Name><Prefix>a </Prefix><NextContinuationToken>tok</NextContinuationToken><KeyCount>2</KeyCount><MaxKeys>1</MaxKeys><Delimiter>/</Delimiter><IsTruncated>true</IsTruncated><Contents><Key>a &lt;é&gt;</Key><Size>1</Size></Contents><CommonPrefixes><Prefix>a b/</Prefix></CommonPrefixes></ListBucketResult>"
@@ -304,7 +321,7 @@ mod tests {
             ..ListPage::default()
         };
         let mut request = request(ListVersion::V1, Encoding::Url);
-        let xml = list_result(&bucket(), &request, &page, None);
+        let xml = list_result(&bucket(), "app", &request, &page, None);
         assert!(
             xml.contains("<Prefix>a%20</Prefix><Marker></Marker><NextMarker>a%20%2B%01</NextMarker>"),
             "{xml}"
@@ -314,7 +331,7 @@ mod tests {
             "{xml}"
         );
         request.delimiter = None;
-        assert!(!list_result(&bucket(), &request, &page, None).contains("NextMarker"));
+        assert!(!list_result(&bucket(), "app", &request, &page, None).contains("NextMarker"));
     }
 
     #[test]
@@ -324,7 +341,8 @@ mod tests {
             let entries: Vec<_> = keys.iter().map(|key| entry(key, "<ETag>&quot;e&quot;</ETag>")).collect();
             let page = ListPage { entries, common_prefixes: vec!["p +/".to_owned()], ..ListPage::default() };
             let request = ListRequest { owner: OwnerField::Fetch, ..request(ListVersion::V2, encoding) };
-            let back = parse_list(list_result(&bucket(), &request, &page, None).as_bytes()).ok().unwrap();
+            let back =
+                parse_list(list_result(&bucket(), "app", &request, &page, None).as_bytes()).ok().unwrap();
             assert!(back.entries == page.entries && back.common_prefixes == page.common_prefixes);
         }
     }
@@ -343,7 +361,7 @@ mod tests {
             next_key_marker: Some("a b".to_owned()),
             next_upload_id_marker: Some("2~x".to_owned()),
         };
-        let xml = uploads_result(&bucket(), &request, &page);
+        let xml = uploads_result(&bucket(), "app", &request, &page);
         assert!(xml.contains("<NextKeyMarker>a%20b</NextKeyMarker>"), "{xml}");
         assert!(parse_uploads(xml.as_bytes()).ok().unwrap() == page);
         let nameless = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><Upload><Key>k</Key></Upload></ListMultipartUploadsResult>";
@@ -355,9 +373,10 @@ mod tests {
 
     #[test]
     fn parts_get_the_clients_names() {
-        let answer = "<ListPartsResult xmlns=\"x\"><Bucket>physical</Bucket><Key>k</Key><UploadId>theirs</UploadId><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>\"e\"</ETag></Part></ListPartsResult>";
-        let xml = rewrite_parts(answer.as_bytes(), &bucket(), &"a&b".parse().unwrap(), "ours").unwrap();
-        assert!(xml.ends_with("<Bucket>photos</Bucket><Key>a&amp;b</Key><UploadId>ours</UploadId><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>\"e\"</ETag></Part></ListPartsResult>"), "{xml}");
-        assert!(!xml.contains("physical") && !xml.contains("theirs"));
+        let answer = "<ListPartsResult xmlns=\"x\"><Bucket>physical</Bucket><Key>k</Key><UploadId>theirs</UploadId><Owner><ID>acct</ID></Owner><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>\"e\"</ETag></Part></ListPartsResult>";
+        let xml =
+            rewrite_parts(answer.as_bytes(), &bucket(), &"a&b".parse().unwrap(), "ours", "app").unwrap();
+        assert!(xml.ends_with("<Bucket>photos</Bucket><Key>a&amp;b</Key><UploadId>ours</UploadId><Initiator><ID>app</ID><DisplayName>app</DisplayName></Initiator><Owner><ID>app</ID><DisplayName>app</DisplayName></Owner><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>\"e\"</ETag></Part></ListPartsResult>"), "{xml}");
+        assert!(!xml.contains("physical") && !xml.contains("theirs") && !xml.contains("acct"));
     }
 }
