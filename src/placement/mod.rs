@@ -25,6 +25,7 @@ mod settle_versions;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod unset;
 pub mod versioning;
 mod versions;
 mod window;

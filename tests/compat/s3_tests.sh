@@ -26,14 +26,7 @@ s3_tests() {
     mkdir -p "$results"
     rm -f "$results"/*.xml
     [[ -n "${RGW:-}" ]] || start_ceph
-    rgw_user 0555b35654ad1656d804 'h7GhxuBLTrlhVUyxSPUKUV8r/2EI4ngqJxD7iBdBYLhwluN30JaT3Q==' \
-        --uid testid --display-name 'M. Tester' --email tester@ceph.com
-    rgw_user NOPQRSTUVWXYZABCDEFG nopqrstuvwxyzabcdefghijklmnabcdefghijklm \
-        --uid 56789abcdef0123456789abcdef0123456789abcdef0123456789abcdef01234 --display-name john.doe --email john.doe@example.com
-    rgw_user HIJKLMNOPQRSTUVWXYZA opqrstuvwxyzabcdefghijklmnopqrstuvwxyzab --tenant testx \
-        --uid 9876543210abcdef0123456789abcdef0123456789abcdef0123456789abcdef --display-name tenanteduser --email tenanteduser@example.com
-    rgw_user ABCDEFGHIJKLMNOPQRST abcdefghijklmnopqrstuvwxyzabcdefghijklmn \
-        --uid 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef --display-name youruseridhere --email s3@example.com
+    s3_tests_users
     printf '\n%s\n' "-- s3-tests: RGW itself"
     s3_tests_run direct "$RGW" "${S3_TESTS_MODULES[@]}"
     # Only what passes there can be lost on the way.
@@ -49,14 +42,29 @@ s3_tests() {
         --expected "$HERE/s3_tests_expected.toml" "${arguments[@]}"
 }
 
+# The users that the suite's own configuration names.
+s3_tests_users() {
+    rgw_user 0555b35654ad1656d804 'h7GhxuBLTrlhVUyxSPUKUV8r/2EI4ngqJxD7iBdBYLhwluN30JaT3Q==' \
+        --uid testid --display-name 'M. Tester' --email tester@ceph.com
+    rgw_user NOPQRSTUVWXYZABCDEFG nopqrstuvwxyzabcdefghijklmnabcdefghijklm \
+        --uid 56789abcdef0123456789abcdef0123456789abcdef0123456789abcdef01234 --display-name john.doe --email john.doe@example.com
+    rgw_user HIJKLMNOPQRSTUVWXYZA opqrstuvwxyzabcdefghijklmnopqrstuvwxyzab --tenant testx \
+        --uid 9876543210abcdef0123456789abcdef0123456789abcdef0123456789abcdef --display-name tenanteduser --email tenanteduser@example.com
+    rgw_user ABCDEFGHIJKLMNOPQRST abcdefghijklmnopqrstuvwxyzabcdefghijklmn \
+        --uid 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef --display-name youruseridhere --email s3@example.com
+}
+
 # s3_tests_run NAME ENDPOINT TEST...: what fails is for the comparison to judge.
 s3_tests_run() {
-    local name=$1 address=${2#http://} config=$WORK/s3-tests-$1.conf region=default
+    local name=$1 address=${2#http://} config=$WORK/s3-tests-$1.conf region=default owner=testid
     # What a bucket's constraint may name: RGW's own region, that of a location, or its id.
     [[ $1 != one ]] || region=home
+    # The gateway knows apps by their ids and gives them no other name.
+    [[ $1 != direct ]] || owner='M. Tester'
     shift 2
     sed -e "s/^host = localhost/host = ${address%:*}/" -e "s/^port = 8000/port = ${address#*:}/" \
         -e "s/^api_name = default/api_name = $region/" \
+        -e "s/^display_name = M. Tester/display_name = $owner/" \
         "$S3_TESTS_DIR/s3tests.conf.SAMPLE" >"$config"
     (
         cd "$S3_TESTS_DIR"
