@@ -111,13 +111,7 @@ impl<'a> Asking<'a> {
 
     pub fn verdict(&mut self, target: &Target, home: AtHome) -> Result<Verdict, PolicyError> {
         let kinds = self.snapshot.in_force(target.country, self.facts.held);
-        let (mut allowed, mut rules) = self.gate(target, &kinds, home)?;
-        if allowed && self.copies == Copies::Complete {
-            let (enough, missing) = self.commit(target, &kinds, home)?;
-            if !enough {
-                (allowed, rules) = (false, missing);
-            }
-        }
+        let (allowed, rules) = self.judge(target, &kinds, home)?;
         if !allowed {
             return Ok(Verdict { rules, ..Verdict::default() });
         }
@@ -140,6 +134,24 @@ impl<'a> Asking<'a> {
         Ok(all)
     }
 
+    /// Whether the bytes may arrive, and whether the copies are then all that must be, where no other follows.
+    pub fn judge(
+        &mut self,
+        target: &Target,
+        kinds: &[usize],
+        home: AtHome,
+    ) -> Result<(bool, Vec<Arc<Rule>>), PolicyError> {
+        let (allowed, rules) = self.gate(target, kinds, home)?;
+        if allowed && self.copies == Copies::Complete {
+            let (enough, missing) = self.commit(target, kinds, home)?;
+            if !enough {
+                return Ok((false, missing));
+            }
+        }
+        Ok((allowed, rules))
+    }
+
+    /// Whether the bytes may arrive.
     pub fn gate(
         &mut self,
         target: &Target,

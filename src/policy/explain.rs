@@ -22,7 +22,7 @@ use super::compiled::{Compiled, Role};
 use super::decision::Verdict;
 use super::scenario::{Scenario, ScenarioError, Table};
 use super::snapshot::{Key, Moment, Place, Setting, Snapshot, Target};
-use super::{Action, Engine, PolicyError, Question, ReaderEntity, Rule};
+use super::{Action, Copies, Engine, PolicyError, Question, ReaderEntity, Rule};
 use crate::config;
 use crate::label::{ClassSet, Coverage};
 use crate::names::{BucketName, Country, CountrySet, LocationId};
@@ -81,7 +81,8 @@ pub fn explain(engine: &Engine, request: &ExplainRequest) -> Result<Explanation,
         held_in: request.held_in,
         reader: request.reader,
         reader_entity: request.reader_entity,
-        copies: Default::default(),
+        // As a request is answered: the gateway keeps one copy of an object.
+        copies: Copies::Complete,
     });
     let explainer = Explainer { snapshot: &snapshot, key, applicable: &Applicable::new(&snapshot.compiled)? };
     let decision = snapshot.evaluate(key)?;

@@ -1,6 +1,6 @@
 //! What an edit of the policies would mean for objects that rest somewhere already.
 //!
-//! Each is asked about as if it were stored today, where it rests. Nothing is moved here.
+//! Each is asked about as if it were stored today, where it rests and as its only copy. Nothing is moved here.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::compiled::compile;
 use super::snapshot::{Moment, Setting, Snapshot};
-use super::{Action, PackSource, PolicyError, Question, ReaderEntity};
+use super::{Action, Copies, PackSource, PolicyError, Question, ReaderEntity};
 use crate::label::ClassSet;
 use crate::names::{BucketName, CountrySet, LocationId};
 
@@ -120,14 +120,14 @@ impl Counting {
             held_in: CountrySet::EMPTY,
             reader: None,
             reader_entity: ReaderEntity::Other,
-            copies: Default::default(),
+            copies: Copies::Complete,
         };
-        let decision = self.new.answer(self.new.key(&question))?;
+        let decision = self.new.answer(&self.new.key(&question))?;
         if decision.allowed().contains(object.location) {
             self.impact.stay.add(object.size);
             return Ok(());
         }
-        let before = self.old.answer(self.old.key(&question))?;
+        let before = self.old.answer(&self.old.key(&question))?;
         if !before.allowed().contains(object.location) {
             self.impact.out_of_place_already.add(object.size);
             return Ok(());

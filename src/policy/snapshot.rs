@@ -7,7 +7,8 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use cedar_policy::{Context, Entities, EntityUid, PolicySet, Request, RestrictedExpression};
 
@@ -48,8 +49,10 @@ pub enum Moment {
     AsOf(i64),
 }
 
-/// One in so many decisions that are worked out is worked out by Cedar too, and compared.
+/// One in so many decisions that are worked out is worked out by Cedar too, and compared: one in each second at most,
+/// for it takes Cedar thousands of times as long, and clients choose how many questions are new.
 const SAMPLE: u64 = if cfg!(debug_assertions) { 1 } else { 64 };
+const SAMPLES_APART: Duration = if cfg!(debug_assertions) { Duration::ZERO } else { Duration::from_secs(1) };
 
 pub struct Snapshot {
     pub compiled: Arc<Compiled>,
@@ -75,7 +78,9 @@ pub struct Snapshot {
     /// When Cedar is first asked.
     oracle: OnceLock<Oracle>,
     /// How many decisions were worked out.
-    sampled: AtomicU64,
+    worked_out: AtomicU64,
+    /// When Cedar was last asked for the sake of comparison.
+    compared: Mutex<Option<Instant>>,
     memo: Memo,
     /// A number for each location's id, to find one by.
     ids: Vec<u64>,
@@ -203,7 +208,8 @@ impl Snapshot {
             alike: OnceLock::new(),
             programs: [const { OnceLock::new() }; 7],
             oracle: OnceLock::new(),
-            sampled: AtomicU64::new(0),
+            worked_out: AtomicU64::new(0),
+            compared: Mutex::new(None),
             memo: Memo::new(),
             ids: setting.locations.iter().map(|facts| fingerprint(&facts.id)).collect(),
             statements,
@@ -287,17 +293,36 @@ impl Snapshot {
     }
 
     /// The answer, from memory if it was given before.
-    pub fn answer(&self, key: Key) -> Result<Arc<Decision>, PolicyError> {
+    pub fn answer(&self, key: &Key) -> Result<Arc<Decision>, PolicyError> {
         let packed = key.packed();
-        if let Some(decision) = self.memo.find(&packed) {
-            return Ok(decision);
+        match self.memo.find(&packed) {
+            Some(decision) => Ok(decision),
+            None => self.work_out(*key, packed),
         }
+    }
+
+    #[cold]
+    fn work_out(&self, key: Key, packed: Packed) -> Result<Arc<Decision>, PolicyError> {
         let decision = Arc::new(self.evaluate(key)?);
-        if self.sampled.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE) {
+        if self.is_sampled() {
             self.compare(key, &decision)?;
         }
         self.memo.remember(packed, Arc::clone(&decision));
         Ok(decision)
+    }
+
+    /// Whether the decision that was just worked out is one of those that Cedar is asked about too.
+    fn is_sampled(&self) -> bool {
+        if !self.worked_out.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLE) {
+            return false;
+        }
+        let mut compared = self.compared.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let is_due = compared.is_none_or(|last| now.duration_since(last) >= SAMPLES_APART);
+        if is_due {
+            *compared = Some(now);
+        }
+        is_due
     }
 
     /// Puts the same question to Cedar. Where the two differ nobody knows who is right, so nothing is allowed.
@@ -390,7 +415,7 @@ impl Snapshot {
             }
         };
         let mut asking = Asking::new(self, &key);
-        Ok(asking.gate(target, kinds, home)?.0)
+        Ok(asking.judge(target, kinds, home)?.0)
     }
 
     /// Whether the gates allow the one place of this question, by Cedar's own authorizer, and the rules that decided.

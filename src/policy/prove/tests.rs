@@ -235,11 +235,16 @@ fn weakened() -> tempfile::TempDir {
 
 /// One more rule in the pack of Uzbekistan.
 fn with_rule(condition: &str) -> tempfile::TempDir {
+    with_rule_on(Action::Store, condition)
+}
+
+fn with_rule_on(action: Action, condition: &str) -> tempfile::TempDir {
     folder(|path, text| match path {
         RESIDENCY => {
             let head = text.split("forbid (").next().unwrap().replace("\"UZ-PDL-27-1\"", "\"X-ADDED\"");
             let rule = format!(
-                "forbid (principal, action == Action::\"Store\", resource)\nwhen {{ {condition} }};\n"
+                "forbid (principal, action == Action::\"{}\", resource)\nwhen {{ {condition} }};\n",
+                action.name()
             );
             format!("{text}\n{head}{rule}")
         }
@@ -387,35 +392,18 @@ fn a_rule_that_calculates_is_refused() {
 
 #[test]
 fn an_edit_is_told_by_the_objects_that_it_would_move() {
-    let home = |code: &str| {
-        let facts = one_location(code).locations.first().map(|facts| (**facts).clone()).unwrap();
-        Arc::new(LocationFacts { id: code.to_lowercase().parse().unwrap(), ..facts })
-    };
-    let setting =
-        crate::policy::Setting { locations: vec![home("DE"), home("UZ")].into(), ..one_location("DE") };
-    let (old, new) = (unchanged(), with_rule("resource.country == Country::\"UZ\" && context.labelled"));
-    let mut counting = impact::Counting::new(&at(&old), &at(&new), setting, 1_795_305_600).unwrap();
+    let new = with_rule("resource.country == Country::\"UZ\" && context.labelled");
     let (de, uz): (LocationId, LocationId) = ("de".parse().unwrap(), "uz".parse().unwrap());
-    let gib = 1 << 30;
-    for (location, class, subject) in [
-        (&uz, "non_personal", None),
-        (&uz, "personal.biometric", Some("UZ")),
-        (&de, "personal.biometric", Some("UZ")),
-        (&de, "non_personal", None),
-    ] {
-        let object = impact::Object {
-            bucket: &"bucket".parse().unwrap(),
-            home: None,
-            location,
-            classes: [class.parse::<DataClass>().unwrap()].into_iter().collect(),
-            subjects: subject.into_iter().map(|code| code.parse().unwrap()).collect(),
-            scanned_completely: true,
-            size: gib,
-        };
-        counting.add(&object).unwrap();
-    }
-    let impact = counting.finish(Some(0.09));
-    let one = impact::Amount { objects: 1, bytes: gib };
+    let impact = impact_of(
+        &new,
+        &[
+            (&uz, "non_personal", None),
+            (&uz, "personal.biometric", Some("UZ")),
+            (&de, "personal.biometric", Some("UZ")),
+            (&de, "non_personal", None),
+        ],
+    );
+    let one = impact::Amount { objects: 1, bytes: GIB };
     assert_eq!(impact.stay, one, "{impact}");
     assert_eq!(impact.out_of_place_already, one, "{impact}");
     let [moved] = impact.moves.as_slice() else { panic!("{impact}") };
@@ -423,4 +411,40 @@ fn an_edit_is_told_by_the_objects_that_it_would_move() {
     let [homeless] = impact.nowhere.as_slice() else { panic!("{impact}") };
     assert_eq!((&homeless.at, homeless.amount), (&uz, one));
     assert_eq!(impact.cost, Some(0.09));
+}
+
+#[test]
+fn an_object_that_the_law_wants_a_copy_of_elsewhere_does_not_stay_as_the_only_one() {
+    let copy_in_uz = "resource.country != Country::\"UZ\" && !context.heldIn.contains(Country::\"UZ\")";
+    let new = with_rule_on(Action::Commit, copy_in_uz);
+    let (de, uz): (LocationId, LocationId) = ("de".parse().unwrap(), "uz".parse().unwrap());
+    let impact = impact_of(&new, &[(&de, "non_personal", None)]);
+    let [moved] = impact.moves.as_slice() else { panic!("{impact}") };
+    assert_eq!((&moved.from, &moved.to), (&de, &uz));
+}
+
+const GIB: u64 = 1 << 30;
+
+/// What an edit means for objects of one GiB each, in Germany and Uzbekistan: where, of which class, about whom.
+fn impact_of(new: &tempfile::TempDir, objects: &[(&LocationId, &str, Option<&str>)]) -> impact::Impact {
+    let home = |code: &str| {
+        let facts = one_location(code).locations.first().map(|facts| (**facts).clone()).unwrap();
+        Arc::new(LocationFacts { id: code.to_lowercase().parse().unwrap(), ..facts })
+    };
+    let setting =
+        crate::policy::Setting { locations: vec![home("DE"), home("UZ")].into(), ..one_location("DE") };
+    let mut counting = impact::Counting::new(&at(&unchanged()), &at(new), setting, 1_795_305_600).unwrap();
+    for (location, class, subject) in objects {
+        let object = impact::Object {
+            bucket: &"bucket".parse().unwrap(),
+            home: None,
+            location,
+            classes: [class.parse::<DataClass>().unwrap()].into_iter().collect(),
+            subjects: subject.iter().map(|code| code.parse().unwrap()).collect(),
+            scanned_completely: true,
+            size: GIB,
+        };
+        counting.add(&object).unwrap();
+    }
+    counting.finish(Some(0.09))
 }

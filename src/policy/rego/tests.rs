@@ -66,7 +66,7 @@ fn allowed(decision: &Decision) -> Vec<String> {
 /// Where public data may rest, and by which rule not.
 fn under(body: &str) -> (Vec<String>, Vec<String>) {
     let key = key(Action::Store, "non_personal", "CN");
-    let packs = WORLD.answer(key).unwrap();
+    let packs = WORLD.answer(&key).unwrap();
     assert_eq!(allowed(&packs), ["cn", "de", "us"]);
     let left = Constraint::new(rego(body).unwrap()).narrow(&WORLD, key, packs);
     let ids = left.rules().iter().filter(|rule| &*rule.pack == "rego").map(|rule| rule.id.to_string());
@@ -102,7 +102,7 @@ fn whatever_is_not_yes_is_no() {
 fn its_reason_is_what_the_client_reads() {
     let key = key(Action::Store, "non_personal", "CN");
     let policy = rego("allow := {\"allow\": false, \"reason\": \"Not before the audit.\"}").unwrap();
-    let left = Constraint::new(policy).narrow(&WORLD, key, WORLD.answer(key).unwrap());
+    let left = Constraint::new(policy).narrow(&WORLD, key, WORLD.answer(&key).unwrap());
     let refusal = left.refusal().unwrap();
     assert_eq!(&*refusal.rule.id, "REGO-DENY");
     assert!(refusal.message.contains("Not before the audit."), "{}", refusal.message);
@@ -120,9 +120,9 @@ fn a_policy_that_takes_too_long_refuses_and_is_asked_again() {
     let policy = rego(endless).unwrap();
     let asked = Constraint::new(policy);
     let key = key(Action::Read, "non_personal", "CN");
-    let left = asked.narrow(&WORLD, key, WORLD.answer(key).unwrap());
+    let left = asked.narrow(&WORLD, key, WORLD.answer(&key).unwrap());
     assert_eq!(&*left.refusal().unwrap().rule.id, "REGO-TIME");
-    let again = asked.narrow(&WORLD, key, WORLD.answer(key).unwrap());
+    let again = asked.narrow(&WORLD, key, WORLD.answer(&key).unwrap());
     assert!(!Arc::ptr_eq(&left, &again), "a failure was remembered");
 }
 
@@ -160,7 +160,7 @@ proptest! {
         action in prop::sample::select(vec![Action::Store, Action::Replicate, Action::Relocate, Action::Read]),
     ) {
         let key = key(action, class, subject);
-        let packs = WORLD.answer(key).unwrap();
+        let packs = WORLD.answer(&key).unwrap();
         let policy = rego(&format!("allow if {field} {compare} {value}")).unwrap();
         let left = Constraint::new(policy).narrow(&WORLD, key, Arc::clone(&packs));
         let before = allowed(&packs);

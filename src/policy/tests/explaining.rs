@@ -157,3 +157,38 @@ fn a_scenario_that_is_refused_is_told_the_countries_that_would_do() {
     assert_eq!(ways[0].mechanisms, ["public_instrument"], "{explanation}");
     assert!(explanation.to_string().starts_with("scenario de-1\n"), "{explanation}");
 }
+
+#[test]
+fn a_place_where_the_law_wants_a_copy_elsewhere_is_refused_as_a_write_is() {
+    let folder = copy_of_packs();
+    let rule = r#"
+// People in Germany have a copy of what is personal in Germany.
+@id("DE-COPY-COMMIT")
+@law("Test Act")
+@article("Art. 1")
+@effective("2020-01-01")
+@status("in_force")
+@confidence("high")
+@explain("Personal data about people in Germany has a copy in Germany.")
+@remedy("Keep a copy in a location in DE.")
+forbid (principal, action == Action::"Commit", resource)
+when { context.subjects.contains(Country::"DE") }
+unless { resource.country == Country::"DE" || context.heldIn.contains(Country::"DE") };
+"#;
+    std::fs::write(folder.path().join("eu/60-commit.cedar"), rule).unwrap();
+    let clock = Box::new(|| TODAY);
+    let setting = setting(world(), &config::Operator::default(), &[mechanism("scc")]);
+    let engine = Engine::load_with_clock(&PackSource::directory(folder.path()), setting, clock).unwrap();
+
+    let mut asked = request(&["personal"], &["DE"]);
+    asked.location = Some("us-east".parse().unwrap());
+    let explanation = explain(&engine, &asked).unwrap();
+    let place = &explanation.places[0];
+    assert!(!place.allowed, "{explanation}");
+    assert_eq!(place.rules[0].id, "DE-COPY-COMMIT");
+    assert_eq!(place.would_be_allowed_with.len(), 1, "{explanation}");
+    assert_eq!(place.would_be_allowed_with[0].copies_in, ["DE"], "{explanation}");
+    assert!(place.would_be_allowed_with[0].mechanisms.is_empty(), "{explanation}");
+    asked.held_in = countries(&["DE"]);
+    assert!(explain(&engine, &asked).unwrap().places[0].allowed);
+}

@@ -163,8 +163,8 @@ proptest! {
             scanned_completely: scene.scanned_completely,
             ..question(scene.action, &[], &[])
         });
-        let first = snapshot.answer(key).unwrap();
-        let second = snapshot.answer(key).unwrap();
+        let first = snapshot.answer(&key).unwrap();
+        let second = snapshot.answer(&key).unwrap();
         prop_assert!(Arc::ptr_eq(&first, &second));
         let fresh = snapshot.evaluate(key).unwrap();
         prop_assert_eq!(fresh.verdicts(), second.verdicts());
