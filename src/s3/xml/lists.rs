@@ -205,8 +205,16 @@ pub fn rewrite_parts(
 pub(super) struct Names(Encoding);
 
 impl Names {
+    /// As the document says it; but some servers say back what they were asked for, and encode nothing. A name that no
+    /// encoding would have left as it is gives them away.
     pub(super) fn of(root: &Element<'_>) -> Self {
-        Names(if root.text_of("EncodingType") == Some("url") { Encoding::Url } else { Encoding::Plain })
+        let says_so = root.text_of("EncodingType") == Some("url");
+        let mut names = root.children.iter().flat_map(|child| {
+            let name = if child.name == "CommonPrefixes" { "Prefix" } else { "Key" };
+            child.children.iter().filter(move |field| field.name == name)
+        });
+        let is_encoded = |name: &Element<'_>| name.text.bytes().all(|byte| byte.is_ascii_graphic());
+        Names(if says_so && names.all(is_encoded) { Encoding::Url } else { Encoding::Plain })
     }
 
     pub(super) fn read(self, element: &Element<'_>, name: &'static str) -> Result<String, XmlError> {
@@ -275,6 +283,20 @@ mod tests {
     fn names_stay_as_they_are_where_a_location_does_not_encode() {
         let answer = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a+b%20c</Key></Contents></ListBucketResult>";
         assert_eq!(parse_list(answer.as_bytes()).ok().unwrap().entries[0].key, "a+b%20c");
+    }
+
+    #[test]
+    fn names_stay_as_they_are_where_a_location_says_that_it_encodes_and_does_not() {
+        for plain in ["a +b", "é+", "\n+"] {
+            let answer = format!(
+                "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated><Contents><Key>{plain}</Key></Contents><Contents><Key>c+%20</Key></Contents></ListBucketResult>"
+            );
+            let page = parse_list(answer.as_bytes()).ok().unwrap();
+            let keys: Vec<_> = page.entries.iter().map(|entry| entry.key.as_str()).collect();
+            assert_eq!(keys, [plain, "c+%20"]);
+            let group = answer.replace("Contents>", "CommonPrefixes>").replace("Key>", "Prefix>");
+            assert_eq!(parse_list(group.as_bytes()).ok().unwrap().common_prefixes, [plain, "c+%20"]);
+        }
     }
 
     #[test]
