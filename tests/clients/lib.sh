@@ -41,6 +41,8 @@ start_gateway() {
     local name=$1 pid
     shift
     ANNOUNCED="$WORK/$name.out"
+    # It is read before the gateway may have opened it.
+    : >"$ANNOUNCED"
     "$DOMICILE" serve --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 "$@" >"$ANNOUNCED" 2>"$WORK/$name.err" &
     pid=$!
     PIDS+=("$pid")

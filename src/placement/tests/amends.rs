@@ -274,6 +274,23 @@ async fn the_access_control_list_of_an_object_can_be_read_and_put_back() {
     t.stop().await;
 }
 
+/// Whether the labels would be those of the bytes that are there, nobody can say then.
+#[tokio::test]
+async fn a_location_that_does_not_tell_what_it_holds_is_to_blame_and_may_be_asked_again() {
+    let t = TestGateway::start().await;
+    t.put("k", &[PUBLIC], "text").await;
+    t.script("eu-central", |request, store| async move {
+        match *request.method() {
+            Method::HEAD => answer_instead(500, request, store).await,
+            _ => store.oneshot(request).await,
+        }
+    });
+    let answer = tag(&t, &EUROPEAN).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
+    assert!(answer.text().contains("does not tell what it holds"), "{}", answer.text());
+    t.stop().await;
+}
+
 /// A location tells nothing about what is encrypted under the client's own key, but for its entry in a list.
 #[tokio::test]
 async fn what_is_encrypted_under_the_clients_own_key_can_be_tagged() {
