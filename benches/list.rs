@@ -72,7 +72,7 @@ async fn filled() -> Gateway {
     for n in 0..KEYS {
         let country = countries[n % countries.len()];
         let put = client.put_object().bucket("bench").key(key(n));
-        let put = put.tagging(format!("data-class=personal&subject-country={country}"));
+        let put = put.tagging(format!("data-class=personal.health&subject-country={country}"));
         put.body(b"x".to_vec().into()).send().await.expect("an object");
     }
     for server in gateway.servers() {

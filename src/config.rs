@@ -320,6 +320,19 @@ pub struct Mechanism {
     pub reference: Option<String>,
 }
 
+impl Mechanism {
+    /// One without limits: for every destination and class, and without an end.
+    pub fn of_kind(kind: &str) -> Mechanism {
+        Mechanism {
+            kind: kind.to_owned(),
+            destinations: Vec::new(),
+            classes: Vec::new(),
+            valid_until: None,
+            reference: None,
+        }
+    }
+}
+
 /// How objects get their labels.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]

@@ -111,15 +111,6 @@ impl CountrySet {
         self
     }
 
-    /// The countries that both hold.
-    #[must_use]
-    pub fn intersection(mut self, other: CountrySet) -> CountrySet {
-        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
-            *mine &= theirs;
-        }
-        self
-    }
-
     /// Whether the two have a country in common.
     pub fn meets(&self, other: &CountrySet) -> bool {
         self.0.iter().zip(other.0).fold(0, |common, (mine, theirs)| common | (mine & theirs)) != 0
@@ -297,6 +288,17 @@ pub enum ReaderEntity {
     Other,
     /// A court or agency of the reader's country.
     Authority,
+}
+
+impl ReaderEntity {
+    /// As scenarios have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            ReaderEntity::Same => "same",
+            ReaderEntity::Other => "other",
+            ReaderEntity::Authority => "authority",
+        }
+    }
 }
 
 macro_rules! serde_as_text {

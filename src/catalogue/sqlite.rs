@@ -10,6 +10,7 @@ mod buckets;
 mod codec;
 mod jobs;
 mod reader;
+mod rows;
 mod schema;
 mod settings;
 mod versions;

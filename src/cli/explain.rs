@@ -18,6 +18,7 @@ use crate::names::{BucketName, Country, CountrySet, LocationId};
 use crate::policy::compiled::compile;
 use crate::policy::explain::{ExplainRequest, Explanation, Scenarios, explain};
 use crate::policy::scenario::Scenario;
+use crate::policy::table::is_scenario;
 use crate::policy::{Action, PackSource, PolicyError, ReaderEntity, moment};
 
 #[derive(Debug, Args)]
@@ -176,7 +177,7 @@ impl Explain {
             home: self.home.clone(),
             held_in: self.held_in.iter().copied().collect(),
             operator: self.operator(config),
-            mechanisms: self.mechanism.iter().map(|kind| mechanism(kind)).collect(),
+            mechanisms: self.mechanism.iter().map(|kind| Mechanism::of_kind(kind)).collect(),
             as_of,
         };
         let Some(object) = &self.object else { return Ok(explain(&start::engine(config)?, &request)?) };
@@ -219,7 +220,7 @@ impl Explain {
         let (mut explanations, mut wrong) = (Vec::new(), 0_usize);
         for (number, line) in table.into_iter().flat_map(BufRead::lines).enumerate() {
             let line = line?;
-            if line.trim().is_empty() || line.trim_start().starts_with("//") {
+            if !is_scenario(&line) {
                 continue;
             }
             let parsed = serde_json::from_str::<Scenario>(&line).map_err(|error| error.to_string());
@@ -241,15 +242,5 @@ impl Explain {
             }
         }
         Ok(ExitCode::from(u8::from(wrong > 0)))
-    }
-}
-
-fn mechanism(kind: &str) -> Mechanism {
-    Mechanism {
-        kind: kind.to_owned(),
-        destinations: Vec::new(),
-        classes: Vec::new(),
-        valid_until: None,
-        reference: None,
     }
 }

@@ -4,14 +4,12 @@
 //! cross-origin rules allow, and nothing else. Locations' own rules are not asked, and what they say is dropped.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Request, Response, header};
-use tower::{Layer, Service};
 
 use super::Gateway;
+use super::around::{Answer, Around};
 use super::failure::Failure;
 use super::trace::OperationName;
 use crate::body::Body;
@@ -23,56 +21,36 @@ use crate::s3::operation::{self, Operation};
 use crate::s3::xml;
 
 #[derive(Clone)]
-pub struct CorsLayer {
+pub struct Cors {
     gateway: Arc<Gateway>,
 }
 
-impl CorsLayer {
+impl Cors {
     pub fn new(gateway: Arc<Gateway>) -> Self {
-        CorsLayer { gateway }
+        Cors { gateway }
     }
 }
 
-impl<S> Layer<S> for CorsLayer {
-    type Service = Cors<S>;
-
-    fn layer(&self, inner: S) -> Cors<S> {
-        Cors { inner, gateway: self.gateway.clone() }
-    }
-}
-
-#[derive(Clone)]
-pub struct Cors<S> {
-    inner: S,
-    gateway: Arc<Gateway>,
-}
-
-impl<S> Service<Request<Body>> for Cors<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Failure>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
+impl Around for Cors {
+    type Below = Failure;
     type Error = Failure;
-    type Future = BoxFuture<'static, Result<Response<Body>, Failure>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call<F>(&self, request: Request<Body>, rest: impl FnOnce(Request<Body>) -> F) -> Answer<Failure>
+    where
+        F: Future<Output = Result<Response<Body>, Failure>> + Send + 'static,
+    {
         if request.method() == Method::OPTIONS {
             let gateway = self.gateway.clone();
             let (parts, _) = request.into_parts();
             return Box::pin(async move { preflight(&gateway, &parts).await });
         }
         let Some(origin) = request.headers().get(header::ORIGIN).cloned() else {
-            return Box::pin(self.inner.call(request));
+            return Box::pin(rest(request));
         };
         let gateway = self.gateway.clone();
         let bucket = operation::bucket(request.uri(), request.headers(), &gateway.hosts).ok().flatten();
         let method = request.method().clone();
-        let answer = self.inner.call(request);
+        let answer = rest(request);
         Box::pin(async move {
             let mut answer = answer.await;
             // Asked for after the request, which may have changed the rules or made the bucket.

@@ -4,12 +4,11 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use http::{HeaderMap, Request, Response};
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
-use tower::{Layer, Service};
 
+use super::around::{Answer, Around};
 use super::failure::Failure;
 use super::timeouts::IdleBody;
 use crate::body::Body;
@@ -17,16 +16,16 @@ use crate::config;
 use crate::s3::error::Code;
 
 #[derive(Clone)]
-pub struct LimitLayer {
+pub struct Limit {
     slots: Arc<Semaphore>,
     total: Duration,
     idle: Duration,
     header_bytes: usize,
 }
 
-impl LimitLayer {
+impl Limit {
     pub fn new(config: &config::Gateway) -> Self {
-        LimitLayer {
+        Limit {
             slots: Arc::new(Semaphore::new(config.max_concurrent_requests)),
             total: Duration::from_secs(config.total_timeout_seconds),
             idle: config.idle_timeout(),
@@ -35,49 +34,29 @@ impl LimitLayer {
     }
 }
 
-impl<S> Layer<S> for LimitLayer {
-    type Service = Limit<S>;
-
-    fn layer(&self, inner: S) -> Limit<S> {
-        Limit { inner, layer: self.clone() }
-    }
-}
-
-#[derive(Clone)]
-pub struct Limit<S> {
-    inner: S,
-    layer: LimitLayer,
-}
-
-impl<S> Service<Request<Body>> for Limit<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Failure>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
+impl Around for Limit {
+    type Below = Failure;
     type Error = Failure;
-    type Future = BoxFuture<'static, Result<Response<Body>, Failure>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failure>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let Ok(slot) = self.layer.slots.clone().try_acquire_owned() else {
+    fn call<F>(&self, request: Request<Body>, rest: impl FnOnce(Request<Body>) -> F) -> Answer<Failure>
+    where
+        F: Future<Output = Result<Response<Body>, Failure>> + Send + 'static,
+    {
+        let Ok(slot) = self.slots.clone().try_acquire_owned() else {
             return Box::pin(std::future::ready(Err(Failure::client(
                 Code::SlowDown,
                 "The gateway serves as many requests as it may at once. Try again.",
             ))));
         };
-        if header_bytes(request.headers()) > self.layer.header_bytes {
+        if header_bytes(request.headers()) > self.header_bytes {
             return Box::pin(std::future::ready(Err(Failure::client(
                 Code::RequestHeaderSectionTooLarge,
                 "The request's headers are longer than the gateway takes.",
             ))));
         }
-        let idle = self.layer.idle;
-        let deadline = Instant::now() + self.layer.total;
-        let answer = self.inner.call(request.map(|body| Body::new(IdleBody::new(body, idle, deadline))));
+        let idle = self.idle;
+        let deadline = Instant::now() + self.total;
+        let answer = rest(request.map(|body| Body::new(IdleBody::new(body, idle, deadline))));
         Box::pin(async move {
             let response = tokio::time::timeout_at(deadline, answer).await.map_err(|_| {
                 Failure::client(

@@ -1,6 +1,7 @@
 //! The gateway: everything that a request needs on its way, and the stack that leads it.
 
 pub mod apps;
+pub mod around;
 pub mod authenticate;
 pub mod authorise;
 pub mod call;

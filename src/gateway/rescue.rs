@@ -2,12 +2,10 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use futures_util::future::BoxFuture;
 use http::{Method, Request, Response};
-use tower::{Layer, Service};
 
+use super::around::{Answer, Around};
 use super::failure::{Blame, Failure};
 use super::metrics::{BlameLabels, Metrics};
 use super::trace::RequestId;
@@ -15,51 +13,29 @@ use crate::body::Body;
 use crate::s3::error::Shape;
 
 #[derive(Clone)]
-pub struct RescueLayer {
+pub struct Rescue {
     metrics: Arc<Metrics>,
 }
 
-impl RescueLayer {
+impl Rescue {
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        RescueLayer { metrics }
+        Rescue { metrics }
     }
 }
 
-impl<S> Layer<S> for RescueLayer {
-    type Service = Rescue<S>;
-
-    fn layer(&self, inner: S) -> Rescue<S> {
-        Rescue { inner, metrics: self.metrics.clone() }
-    }
-}
-
-#[derive(Clone)]
-pub struct Rescue<S> {
-    inner: S,
-    metrics: Arc<Metrics>,
-}
-
-impl<S> Service<Request<Body>> for Rescue<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Failure>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
+impl Around for Rescue {
+    type Below = Failure;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // The stages below are always ready; one that was not would fail its call instead.
-        let _ = self.inner.poll_ready(cx);
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call<F>(&self, request: Request<Body>, rest: impl FnOnce(Request<Body>) -> F) -> Answer<Infallible>
+    where
+        F: Future<Output = Result<Response<Body>, Failure>> + Send + 'static,
+    {
         let shape = if request.method() == Method::HEAD { Shape::Bodiless } else { Shape::Document };
         let id = request.extensions().get::<RequestId>().cloned().unwrap_or_default();
         let resource = request.uri().path().to_owned();
         let metrics = self.metrics.clone();
-        let answer = self.inner.call(request);
+        let answer = rest(request);
         Box::pin(async move {
             Ok(match answer.await {
                 Ok(response) => response,

@@ -6,29 +6,30 @@ use tower::ServiceBuilder;
 use tower::util::BoxCloneSyncService;
 
 use super::Gateway;
+use super::around::around;
 use super::authenticate::Authenticate;
 use super::authorise::Authorise;
-use super::cors::CorsLayer;
+use super::cors::Cors;
 use super::dispatch::Dispatch;
-use super::limit::LimitLayer;
+use super::limit::Limit;
 use super::name::NameOperation;
-use super::rescue::RescueLayer;
+use super::rescue::Rescue;
 use super::server::Front;
 use super::stage::stage;
-use super::trace::TraceLayer;
+use super::trace::Trace;
 
 /// Builds the stack that every connection shares.
 pub fn build(gateway: &Arc<Gateway>) -> Front {
     BoxCloneSyncService::new(
         ServiceBuilder::new()
             // Gives the request its id, counts it and times it: whatever happens below is seen here.
-            .layer(TraceLayer::new(gateway.metrics.clone()))
+            .layer(around(Trace::new(gateway.metrics.clone())))
             // Turns every failure below into an S3 error document. The one place that does.
-            .layer(RescueLayer::new(gateway.metrics.clone()))
+            .layer(around(Rescue::new(gateway.metrics.clone())))
             // Bounds what is held at once, and how long: requests in flight, total time, idle bodies.
-            .layer(LimitLayer::new(&gateway.config.gateway))
+            .layer(around(Limit::new(&gateway.config.gateway)))
             // Answers browsers that ask ahead, without a signature, and tells them what they may show.
-            .layer(CorsLayer::new(gateway.clone()))
+            .layer(around(Cors::new(gateway.clone())))
             // Checks the signature: nothing below trusts a header that was not signed.
             .layer(stage(Authenticate::new(gateway.clone())))
             // Names the operation, the bucket and the key, once and for all.

@@ -3,13 +3,11 @@
 use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::{Arc, OnceLock};
-use std::task::{Context, Poll};
 use std::time::Instant;
 
-use futures_util::future::BoxFuture;
 use http::{HeaderValue, Request, Response};
-use tower::{Layer, Service};
 
+use super::around::{Answer, Around};
 use super::metrics::{Metrics, RequestLabels};
 use crate::body::Body;
 use crate::random;
@@ -47,44 +45,24 @@ impl OperationName {
 }
 
 #[derive(Clone)]
-pub struct TraceLayer {
+pub struct Trace {
     metrics: Arc<Metrics>,
 }
 
-impl TraceLayer {
+impl Trace {
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        TraceLayer { metrics }
+        Trace { metrics }
     }
 }
 
-impl<S> Layer<S> for TraceLayer {
-    type Service = Trace<S>;
-
-    fn layer(&self, inner: S) -> Trace<S> {
-        Trace { inner, metrics: self.metrics.clone() }
-    }
-}
-
-#[derive(Clone)]
-pub struct Trace<S> {
-    inner: S,
-    metrics: Arc<Metrics>,
-}
-
-impl<S> Service<Request<Body>> for Trace<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
+impl Around for Trace {
+    type Below = Infallible;
     type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+    fn call<F>(&self, mut request: Request<Body>, rest: impl FnOnce(Request<Body>) -> F) -> Answer<Infallible>
+    where
+        F: Future<Output = Result<Response<Body>, Infallible>> + Send + 'static,
+    {
         let began = Instant::now();
         let id = RequestId::random();
         let operation = OperationName::default();
@@ -92,7 +70,7 @@ where
         request.extensions_mut().insert(operation.clone());
         let metrics = self.metrics.clone();
         let in_flight = InFlight::enter(metrics.clone());
-        let answer = self.inner.call(request);
+        let answer = rest(request);
         Box::pin(async move {
             let mut response = answer.await?;
             drop(in_flight);

@@ -8,7 +8,8 @@ use cedar_policy::{Effect, Policy, PolicyId};
 
 use super::asking::{Asking, AtHome};
 use super::compiled::{Compiled, Role};
-use super::snapshot::{Key, Snapshot, Target};
+use super::key::Key;
+use super::snapshot::{Snapshot, Target};
 use super::{Action, PolicyError, Rule};
 
 /// The gates of a policy set without their `unless`.
@@ -30,14 +31,15 @@ impl Applicable {
 
     /// The gates that bind at the first place that is asked about.
     pub fn met(&self, snapshot: &Snapshot, key: &Key) -> Result<Vec<Arc<Rule>>, PolicyError> {
-        let target = match (key.action, key.reader) {
-            (Action::Read, Some(country)) => snapshot.reader(country, key.reader_entity)?,
+        let is_nowhere = match key.action {
             // A reader in an unknown country is one in any country.
-            (Action::Read, None) => return Ok(Vec::new()),
-            _ if snapshot.setting.locations.is_empty() => return Ok(Vec::new()),
-            _ => snapshot.location(0)?,
+            Action::Read => key.reader.is_none(),
+            _ => snapshot.setting.locations.is_empty(),
         };
-        let home = if key.home == Some(0) { AtHome::Yes } else { AtHome::No };
+        if is_nowhere {
+            return Ok(Vec::new());
+        }
+        let (target, home) = snapshot.only_place(key)?;
         self.met_at(snapshot, key, target, home)
     }
 

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::check::{Problem, Problems};
 use super::compiled::{Compiled, compile};
 use super::decision::Decision;
+use super::key::Key;
 use super::mechanism::moment;
 use super::scenario::Table;
-use super::snapshot::{Key, Moment, Setting, Snapshot};
+use super::snapshot::{Moment, Setting, Snapshot};
 use super::source::{SourceFile, Sources};
 use super::{Action, PackSource, PolicyError, Question, ReaderEntity, table};
 use crate::config;
@@ -319,13 +320,7 @@ impl MechanismWord {
     fn mechanism(&self) -> config::Mechanism {
         match self {
             MechanismWord::Whole(mechanism) => mechanism.clone(),
-            MechanismWord::Kind(kind) => config::Mechanism {
-                kind: kind.clone(),
-                destinations: Vec::new(),
-                classes: Vec::new(),
-                valid_until: None,
-                reference: None,
-            },
+            MechanismWord::Kind(kind) => config::Mechanism::of_kind(kind),
         }
     }
 }

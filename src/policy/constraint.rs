@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
 
+use super::asking::AtHome;
 use super::decision::{Decision, Verdict};
+use super::key::Key;
 use super::manifest::WordKind;
-use super::snapshot::{Key, Snapshot};
-use super::{Action, ReaderEntity, Rule};
+use super::snapshot::Snapshot;
+use super::{Action, Rule};
 use crate::config;
 use crate::locations::LocationFacts;
 use crate::names::{Country, CountrySet};
@@ -173,15 +175,11 @@ impl<'a> Asked<'a> {
                     provider_owner: facts.provider_country.code(),
                     certs: facts.certifications.iter().map(String::as_str).collect(),
                     zones: facts.zones.iter().map(String::as_str).collect(),
-                    at_home: key.home.is_some_and(|home| usize::from(home) == index),
+                    at_home: key.at_home(index) == AtHome::Yes,
                 },
                 None => AskedTarget::Reader {
                     reader_country: key.reader.map_or("unknown", Country::code),
-                    reader_entity: match key.reader_entity {
-                        ReaderEntity::Same => "same",
-                        ReaderEntity::Other => "other",
-                        ReaderEntity::Authority => "authority",
-                    },
+                    reader_entity: key.reader_entity.word(),
                 },
             },
         }

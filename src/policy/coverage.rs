@@ -5,11 +5,13 @@
 
 use std::fmt;
 
-use cedar_policy::{ActionConstraint, Effect, Policy};
+use cedar_policy::pst::Clause;
+use cedar_policy::{Effect, Policy};
 use serde::Serialize;
 
 use super::compiled::{Compiled, CompiledRule, Role, compile};
 use super::manifest::PackManifest;
+use super::parts;
 use super::{PackSource, PolicyError};
 
 /// What all packs of a policy set cover.
@@ -196,11 +198,7 @@ pub(super) fn kind(rule: &CompiledRule) -> (Kind, String) {
 }
 
 fn actions(policy: &Policy) -> String {
-    let names: Vec<String> = match policy.action_constraint() {
-        ActionConstraint::Any => Vec::new(),
-        ActionConstraint::Eq(action) => vec![action.id().unescaped().to_owned()],
-        ActionConstraint::In(actions) => actions.iter().map(|a| a.id().unescaped().to_owned()).collect(),
-    };
+    let names = parts::actions(policy).unwrap_or_default();
     let words = names.iter().map(|name| match name.as_str() {
         "Transfer" => "storing, copying, moving and reading",
         "AtRest" => "storing, copying and moving",
@@ -214,10 +212,8 @@ fn actions(policy: &Policy) -> String {
 }
 
 fn has_unless(policy: &Policy) -> bool {
-    let json = policy.to_json().unwrap_or_default();
-    let clauses = json.get("conditions").and_then(|list| list.as_array());
-    let kinds = clauses.into_iter().flatten().filter_map(|clause| clause.get("kind")?.as_str());
-    kinds.into_iter().any(|kind| kind == "unless")
+    let tree = policy.to_pst();
+    tree.is_ok_and(|tree| tree.body().clauses().iter().any(|clause| matches!(clause, Clause::Unless(_))))
 }
 
 impl fmt::Display for Coverage {

@@ -20,8 +20,9 @@ use super::applies::Applicable;
 use super::asking::{Asking, AtHome};
 use super::compiled::{Compiled, Role};
 use super::decision::Verdict;
+use super::key::Key;
 use super::scenario::{Scenario, ScenarioError, Table};
-use super::snapshot::{Key, Moment, Place, Setting, Snapshot, Target};
+use super::snapshot::{Moment, Place, Setting, Snapshot, Target};
 use super::{Action, Copies, Engine, PolicyError, Question, ReaderEntity, Rule};
 use crate::config;
 use crate::label::{ClassSet, Coverage};
@@ -153,17 +154,6 @@ fn asked_places<'a>(
     })
 }
 
-/// Where bytes would arrive, and whether that is the bucket's home.
-fn target<'a>(snapshot: &'a Snapshot, key: &Key, place: Place) -> Result<(&'a Target, AtHome), PolicyError> {
-    match place {
-        Place::Reader(country) => Ok((snapshot.reader(country, key.reader_entity)?, AtHome::No)),
-        Place::Location(index) => {
-            let home = key.home.is_some_and(|home| usize::from(home) == index);
-            Ok((snapshot.location(index)?, if home { AtHome::Yes } else { AtHome::No }))
-        }
-    }
-}
-
 /// One question while its places are explained.
 struct Explainer<'a> {
     snapshot: &'a Snapshot,
@@ -189,7 +179,7 @@ impl Explainer<'_> {
             would_be_allowed_with: Vec::new(),
         };
         let Some(place) = place else { return Ok(answer) };
-        let (arrival, home) = target(self.snapshot, &self.key, place)?;
+        let (arrival, home) = self.snapshot.arrival(&self.key, place)?;
         if verdict.allowed {
             answer.met = answers(&self.applicable.met_at(self.snapshot, &self.key, arrival, home)?);
             return Ok(answer);

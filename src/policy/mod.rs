@@ -8,6 +8,7 @@
 //! Not here: where labels come from, and which of the allowed locations is chosen.
 
 pub mod activation;
+mod alike;
 mod applies;
 mod asking;
 pub mod cases;
@@ -23,12 +24,14 @@ pub mod explain;
 pub mod formatting;
 pub mod impact;
 pub mod kept;
+mod key;
 mod lint;
 mod lower;
 mod manifest;
 mod mechanism;
 mod memo;
 mod oracle;
+mod parts;
 pub mod prove;
 mod rego;
 pub mod scenario;

@@ -288,7 +288,7 @@ impl Asked {
         }
     }
 
-    /// In the words of a scenario; without bucket and app.
+    /// In the words of a scenario; without the bucket.
     fn told(&self) -> Value {
         let codes = |set: CountrySet| set.iter().map(|country| country.code()).collect::<Vec<_>>();
         let mut told = json!({
@@ -302,11 +302,7 @@ impl Asked {
         if self.action == Action::Read
             && let Some(fields) = told.as_object_mut()
         {
-            let entity = match self.reader_entity {
-                ReaderEntity::Same => "same",
-                ReaderEntity::Other => "other",
-                ReaderEntity::Authority => "authority",
-            };
+            let entity = self.reader_entity.word();
             let reader = self.reader.map_or("unknown", |country| country.code());
             fields.insert("target".to_owned(), json!({ "reader_country": reader, "reader_entity": entity }));
         }

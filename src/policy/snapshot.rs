@@ -1,22 +1,24 @@
 //! A policy set tied to one operator, its locations and its mechanisms, for the span of time in which none of
 //! them changes by itself.
 //!
-//! Cedar's own authorizer answers, once for each place. Its errors do not decide: a rule that cannot be
-//! evaluated refuses everything. Mechanisms expire, memberships in blocs end and rules come into force, so a
+//! The lowered rules answer ([`super::lower`]), and Cedar's own authorizer where it is to be compared with them or a rule
+//! has no lowered form. Its errors do not decide: a rule that cannot be evaluated refuses everything. Mechanisms expire, memberships in blocs end and rules come into force, so a
 //! snapshot knows until when it may be asked; its memo dies with it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use cedar_policy::{Context, Entities, EntityUid, PolicySet, Request, RestrictedExpression};
 
+use super::alike::alike;
 use super::asking::{Asking, AtHome, Facts};
 use super::compiled::Compiled;
 use super::decision::{Decision, Frame};
 use super::declared::{Declared, Statement};
 use super::entities::{Holder, schema_error, uid};
+use super::key::Key;
 use super::lower::{self, Programs, Site};
 use super::manifest::WordKind;
 use super::mechanism::Scope;
@@ -84,59 +86,6 @@ pub struct Snapshot {
     memo: Memo,
     /// A number for each location's id, to find one by.
     ids: Vec<u64>,
-}
-
-/// A question in packed form. Bucket and app are not in it: the schema does not show them to policies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key {
-    pub action: Action,
-    pub classes: ClassSet,
-    pub subjects: CountrySet,
-    pub held_in: CountrySet,
-    pub home: Option<u16>,
-    pub origin: Option<Country>,
-    pub reader: Option<Country>,
-    pub reader_entity: ReaderEntity,
-    pub scanned_completely: bool,
-    pub first_write: bool,
-    pub copies: Copies,
-    /// Position of the statement that is about the object.
-    declared: Option<u16>,
-}
-
-impl Key {
-    /// Everything in a few words: two keys are equal when these are.
-    fn packed(&self) -> Packed {
-        let country = |country: Option<Country>| country.map_or(0, |country| country.index() as u64 + 1);
-        let position = |position: Option<u16>| position.map_or(0, |position| u64::from(position) + 1);
-        let action = match self.action {
-            Action::Store => 0,
-            Action::Replicate => 1,
-            Action::Relocate => 2,
-            Action::Read => 3,
-            Action::Commit => 4,
-        };
-        let entity = match self.reader_entity {
-            ReaderEntity::Same => 0,
-            ReaderEntity::Other => 1,
-            ReaderEntity::Authority => 2,
-        };
-        // Each with its width in bits; together they fit a word.
-        let fields = [
-            (position(self.home), 17),
-            (position(self.declared), 17),
-            (country(self.origin), 8),
-            (country(self.reader), 8),
-            (action, 3),
-            (entity, 2),
-            (u64::from(self.copies == Copies::Complete), 1),
-            (u64::from(self.scanned_completely), 1),
-            (u64::from(self.first_write), 1),
-        ];
-        let rest = fields.into_iter().fold(0, |word, (value, width)| word << width | value);
-        let ([a, b, c, d], [e, f, g, h]) = (self.subjects.bits(), self.held_in.bits());
-        [self.classes.bits(), a, b, c, d, e, f, g, h, rest]
-    }
 }
 
 /// Tells most ids apart by their length and ends.
@@ -351,9 +300,7 @@ impl Snapshot {
             _ => {
                 let mut verdicts = Vec::with_capacity(self.sites.len());
                 for index in 0..self.sites.len() {
-                    let home = key.home.is_some_and(|home| usize::from(home) == index);
-                    let target = self.location(index)?;
-                    verdicts.push(asking.verdict(target, if home { AtHome::Yes } else { AtHome::No })?);
+                    verdicts.push(asking.verdict(self.location(index)?, key.at_home(index))?);
                 }
                 verdicts
             }
@@ -407,13 +354,7 @@ impl Snapshot {
         held_in: CountrySet,
     ) -> Result<bool, PolicyError> {
         let key = Key { held_in, ..key };
-        let (target, home) = match place {
-            Place::Reader(country) => (self.reader(country, key.reader_entity)?, AtHome::No),
-            Place::Location(index) => {
-                let home = key.home.is_some_and(|home| usize::from(home) == index);
-                (self.location(index)?, if home { AtHome::Yes } else { AtHome::No })
-            }
-        };
+        let (target, home) = self.arrival(&key, place)?;
         let mut asking = Asking::new(self, &key);
         Ok(asking.judge(target, kinds, home)?.0)
     }
@@ -433,10 +374,22 @@ impl Snapshot {
 
     /// The one place of a question about the first location, or about a reader.
     pub fn only_place(&self, key: &Key) -> Result<(&Target, AtHome), PolicyError> {
-        if let (Action::Read, Some(country)) = (key.action, key.reader) {
-            return Ok((self.reader(country, key.reader_entity)?, AtHome::No));
-        }
-        Ok((self.location(0)?, if key.home == Some(0) { AtHome::Yes } else { AtHome::No }))
+        self.arrival(
+            key,
+            match (key.action, key.reader) {
+                (Action::Read, Some(country)) => Place::Reader(country),
+                _ => Place::Location(0),
+            },
+        )
+    }
+
+    /// Where bytes would arrive, and whether that is the bucket's home.
+    pub fn arrival(&self, key: &Key, place: Place) -> Result<(&Target, AtHome), PolicyError> {
+        let home = match place {
+            Place::Reader(_) => AtHome::No,
+            Place::Location(index) => key.at_home(index),
+        };
+        Ok((self.target(place, key.reader_entity)?, home))
     }
 
     /// The mechanisms that are in force for this question in `country`, as positions in the schema.
@@ -547,34 +500,4 @@ impl Snapshot {
         Context::from_pairs(pairs.map(|(name, value)| (name.to_owned(), value)))
             .map_err(|error| PolicyError::Question(error.to_string()))
     }
-}
-
-/// What tells countries apart.
-#[derive(PartialEq, Eq, Hash)]
-struct Likeness {
-    /// A country that a rule names is like no other.
-    named: Option<Country>,
-    /// Membership in each bloc, before and after each of its changes.
-    blocs: Vec<Vec<bool>>,
-    /// Which mechanisms reach it.
-    reached: Vec<bool>,
-}
-
-/// Groups of countries that no rule's literal, no bloc and no mechanism tells apart.
-fn alike(compiled: &Compiled, scopes: &[Scope]) -> Vec<CountrySet> {
-    let mut groups: HashMap<Likeness, CountrySet> = HashMap::new();
-    for country in Country::all() {
-        let named = compiled.named.contains(country).then_some(country);
-        // A membership that ends is not the same as one that stays, so the moments of change are asked about.
-        let blocs = compiled.blocs.iter().map(|bloc| {
-            let moments = std::iter::once(i64::MIN).chain(bloc.changes());
-            moments.map(|moment| bloc.contains(country, moment)).collect::<Vec<_>>()
-        });
-        let reached = scopes.iter().map(|scope| scope.reaches(country));
-        let likeness = Likeness { named, blocs: blocs.collect(), reached: reached.collect() };
-        groups.entry(likeness).or_default().insert(country);
-    }
-    let mut groups: Vec<CountrySet> = groups.into_values().collect();
-    groups.sort_by_key(|group| std::cmp::Reverse(group.len()));
-    groups
 }

@@ -89,7 +89,7 @@ pub fn decide(
 }
 
 /// Whether a line holds a scenario: it is neither empty nor a remark.
-pub(super) fn is_scenario(line: &str) -> bool {
+pub fn is_scenario(line: &str) -> bool {
     !line.trim().is_empty() && !line.trim_start().starts_with("//")
 }
 

@@ -64,16 +64,6 @@ fn world() -> Vec<Arc<LocationFacts>> {
     ]
 }
 
-fn mechanism(kind: &str) -> config::Mechanism {
-    config::Mechanism {
-        kind: kind.to_owned(),
-        destinations: Vec::new(),
-        classes: Vec::new(),
-        valid_until: None,
-        reference: None,
-    }
-}
-
 fn ciio() -> config::Operator {
     config::Operator { ciio: true, ..config::Operator::default() }
 }
@@ -203,9 +193,14 @@ mod answers {
 
     #[test]
     fn mechanisms_are_named_where_a_place_depends_on_them_and_nowhere_else() {
-        let mut scc = mechanism("scc");
+        let mut scc = config::Mechanism::of_kind("scc");
         scc.reference = Some("C-17".to_owned());
-        let all = [scc, mechanism("tia"), mechanism("bcr"), mechanism("pi_certification")];
+        let all = [
+            scc,
+            config::Mechanism::of_kind("tia"),
+            config::Mechanism::of_kind("bcr"),
+            config::Mechanism::of_kind("pi_certification"),
+        ];
         let engine = engine(&config::Operator::default(), &all);
         let decision = engine.decide(&question(Action::Store, &["personal"], &["DE"])).unwrap();
         let used = |id: &str| {
@@ -254,7 +249,7 @@ mod answers {
     fn words_that_the_schema_does_not_know_are_refused_when_loading() {
         let load =
             |places: Vec<Arc<LocationFacts>>, operator: config::Operator, kind: &str, until: Option<&str>| {
-                let mut paper = mechanism(kind);
+                let mut paper = config::Mechanism::of_kind(kind);
                 paper.valid_until = until.map(str::to_owned);
                 let clock = Box::new(|| TODAY);
                 let error =
@@ -279,7 +274,7 @@ mod time_and_reload {
     #[test]
     fn a_mechanism_stops_counting_at_its_hour_though_its_answer_was_remembered() {
         let now = Arc::new(AtomicI64::new(TODAY));
-        let mut paper = mechanism("cac_standard_contract");
+        let mut paper = config::Mechanism::of_kind("cac_standard_contract");
         paper.valid_until = Some("2026-11-23T12:00:00Z".to_owned());
         let clock = {
             let now = Arc::clone(&now);
@@ -360,7 +355,11 @@ mod time_and_reload {
         assert_eq!(ids(decision.allowed()), ["eu-central", "us-east"]);
 
         // Bad mechanisms are as bad as bad packs.
-        assert!(engine.reload(&source(), setting(world(), &operator, &[mechanism("nope")])).is_err());
+        assert!(
+            engine
+                .reload(&source(), setting(world(), &operator, &[config::Mechanism::of_kind("nope")]))
+                .is_err()
+        );
         assert_eq!(engine.policy(), after);
     }
 }

@@ -144,11 +144,6 @@ impl VerifiedBody {
         self.length
     }
 
-    /// The algorithm whose value comes in a trailer.
-    pub fn announced_trailer(&self) -> Option<Algorithm> {
-        self.checks.asserted.trailer
-    }
-
     /// A handle to read, later, what was verified.
     pub fn verdict(&self) -> Verdict {
         self.verdict.clone()

@@ -94,24 +94,10 @@ start_backend() {
 each_location() {
     local name country region
     {
-        cat <<TOML
-data = "$WORK/data"
-
-[node]
-name = "compat"
-domain = "compat.example.test"
-country = "DE"
-
-[geo]
-on-site = ["127.0.0.0/8"]
-
-[[app]]
-id = "compat"
-access-key-id = "$AWS_ACCESS_KEY_ID"
-secret-access-key = "$AWS_SECRET_ACCESS_KEY"
-TOML
+        config_node "$WORK/data"
+        config_app compat "$AWS_ACCESS_KEY_ID" "$AWS_SECRET_ACCESS_KEY"
         while read -r name country region; do
-            printf '\n[[location]]\nid = "%s"\ncountry = "%s"\nregion = "%s"\nprovider = "test"\n' "$name" "$country" "${2:-$region}"
+            config_location "$name" "$country" "${2:-$region}" test
             "$1" "$name"
         done <<'LOCATIONS'
 cn-north CN cn-north-1
@@ -121,6 +107,27 @@ in-west IN ap-south-1
 LOCATIONS
     } >"$WORK/domicile.toml"
 }
+
+# config_node DATA: how each configuration begins.
+config_node() {
+    cat <<TOML
+data = "$1"
+
+[node]
+name = "compat"
+domain = "compat.example.test"
+country = "DE"
+
+[geo]
+on-site = ["127.0.0.0/8"]
+TOML
+}
+
+# config_app ID ACCESS_KEY_ID SECRET
+config_app() { printf '\n[[app]]\nid = "%s"\naccess-key-id = "%s"\nsecret-access-key = "%s"\n' "$@"; }
+
+# config_location ID COUNTRY REGION PROVIDER: all but where it is to be found.
+config_location() { printf '\n[[location]]\nid = "%s"\ncountry = "%s"\nregion = "%s"\nprovider = "%s"\n' "$@"; }
 
 embedded() { printf 'type = "embedded"\npath = "%s/locations/%s"\n' "$WORK" "$1"; }
 

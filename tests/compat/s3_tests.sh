@@ -92,50 +92,17 @@ s3_tests_gateway() {
     local config=$WORK/s3-tests-$1.toml
     rgw_user "KEY$1" "secret-of-$1" --tenant "$1" --uid gateway --display-name gateway
     {
-        cat <<TOML
-data = "$WORK/s3-tests-$1"
-
-[gateway]
-domains = ["localhost"]
-
-[node]
-name = "compat"
-domain = "compat.example.test"
-country = "DE"
-
-[geo]
-on-site = ["127.0.0.0/8"]
-
-[[app]]
-id = "testid"
-access-key-id = "0555b35654ad1656d804"
-secret-access-key = "h7GhxuBLTrlhVUyxSPUKUV8r/2EI4ngqJxD7iBdBYLhwluN30JaT3Q=="
-
-[[app]]
-id = "john.doe"
-access-key-id = "NOPQRSTUVWXYZABCDEFG"
-secret-access-key = "nopqrstuvwxyzabcdefghijklmnabcdefghijklm"
-
-[[app]]
-id = "tenanteduser"
-access-key-id = "HIJKLMNOPQRSTUVWXYZA"
-secret-access-key = "opqrstuvwxyzabcdefghijklmnopqrstuvwxyzab"
-
-[[app]]
-id = "youruseridhere"
-access-key-id = "ABCDEFGHIJKLMNOPQRST"
-secret-access-key = "abcdefghijklmnopqrstuvwxyzabcdefghijklmn"
-
-[[location]]
-id = "home"
-country = "DE"
-region = "us-east-1"
-provider = "ceph"
-TOML
+        config_node "$WORK/s3-tests-$1"
+        printf '\n[gateway]\ndomains = ["localhost"]\n'
+        config_app testid 0555b35654ad1656d804 'h7GhxuBLTrlhVUyxSPUKUV8r/2EI4ngqJxD7iBdBYLhwluN30JaT3Q=='
+        config_app john.doe NOPQRSTUVWXYZABCDEFG nopqrstuvwxyzabcdefghijklmnabcdefghijklm
+        config_app tenanteduser HIJKLMNOPQRSTUVWXYZA opqrstuvwxyzabcdefghijklmnopqrstuvwxyzab
+        config_app youruseridhere ABCDEFGHIJKLMNOPQRST abcdefghijklmnopqrstuvwxyzabcdefghijklmn
+        config_location home DE us-east-1 ceph
         s3_location "$RGW" "KEY$1" "secret-of-$1" '{bucket}'
         if [[ $1 == two ]]; then
             rgw_user KEYother secret-of-other --tenant other --uid gateway --display-name gateway
-            printf '\n[[location]]\nid = "other"\ncountry = "CN"\nregion = "default"\nprovider = "ceph"\n'
+            config_location other CN default ceph
             s3_location "$RGW" KEYother secret-of-other '{bucket}'
             printf '\n[[label.rule]]\nid = "elsewhere"\nkey = "{b,c,*2,*4,*6,foo,foo1,*o*}"\nclasses = ["state.important"]\nsubjects = ["CN"]\n'
         fi

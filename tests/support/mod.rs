@@ -25,6 +25,32 @@ use tokio_rustls::TlsAcceptor;
 pub const ACCESS_KEY_ID: &str = "AKIDLOCATION";
 pub const SECRET_ACCESS_KEY: &str = "a-secret-of-the-location";
 
+/// Keys that some server or library on the way could take for others.
+pub const ODD_KEYS: [&str; 22] = [
+    "a//b",
+    "/",
+    "//",
+    ".",
+    "..",
+    "a/../b",
+    "a/./b",
+    "a+b",
+    "a b",
+    "a%20b",
+    "%",
+    "100%",
+    "a=b&c;d",
+    "?",
+    "a?b#c",
+    "北京/ü",
+    "😀",
+    "a'(b)*!",
+    "~tilde-_.",
+    "back\\slash",
+    "\"quoted\"",
+    "<xml>&amp;",
+];
+
 /// What one request looked like when it arrived.
 #[derive(Debug, Clone)]
 pub struct Seen {

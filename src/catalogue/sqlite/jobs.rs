@@ -17,6 +17,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::append::Log;
 use super::buckets::KnownBuckets;
 use super::codec::{self, IntentRecord, Names, fixed, integer, join, limited, to_json};
+use super::rows::Owner;
 use super::{reader, unavailable};
 use crate::catalogue::{
     Bucket, BucketHandle, CatalogueError, Claim, Intent, ObjectHandle, ObjectId, Placement, Receipt,
@@ -161,7 +162,8 @@ impl Tx<'_> {
             }
             None => None,
         };
-        self.upsert(handle, bucket_handle, draft.jurisdiction, &placement)?;
+        let owner = Owner { handle, bucket: bucket_handle, jurisdiction: draft.jurisdiction };
+        self.upsert(owner, &placement)?;
         let receipt = self.append(&draft)?;
         Ok(Recorded { receipt, placement, displaced })
     }
@@ -456,49 +458,6 @@ impl Tx<'_> {
             version: previous.version,
             since,
         })
-    }
-
-    pub(super) fn upsert(
-        &self,
-        handle: ObjectHandle,
-        bucket: BucketHandle,
-        jurisdiction: Country,
-        placement: &Placement,
-    ) -> Result<()> {
-        self.db
-            .prepare_cached(
-                "INSERT INTO placements(handle, bucket, object, jurisdiction, location, classes, subjects, coverage,
-                     evidence, etag, version, size, policy, rules, obligations, placed_at, ord)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)
-                 ON CONFLICT(handle) DO UPDATE SET object = excluded.object, jurisdiction = excluded.jurisdiction,
-                     location = excluded.location, classes = excluded.classes, subjects = excluded.subjects,
-                     coverage = excluded.coverage, evidence = excluded.evidence, etag = excluded.etag,
-                     version = excluded.version, size = excluded.size, policy = excluded.policy,
-                     rules = excluded.rules, obligations = excluded.obligations, placed_at = excluded.placed_at,
-                     ord = excluded.ord",
-            )
-            .map_err(unavailable)?
-            .execute(params![
-                handle.0,
-                bucket.0,
-                placement.object.0,
-                jurisdiction.code(),
-                placement.location.as_str(),
-                join(placement.classes.iter()),
-                join(placement.subjects.iter()),
-                codec::coverage_word(placement.coverage),
-                to_json("evidence", &placement.evidence)?,
-                placement.etag,
-                placement.version,
-                integer("size", placement.size)?,
-                placement.policy,
-                to_json("rules", &placement.rules)?,
-                to_json("obligations", &placement.obligations)?,
-                integer("placed_at", placement.placed_at)?,
-                integer("order", placement.order)?,
-            ])
-            .map(drop)
-            .map_err(unavailable)
     }
 
     /// The seal key of a jurisdiction: a new one where this catalogue has never used one, otherwise the same one.

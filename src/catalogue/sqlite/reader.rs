@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Row, Rows, params};
 use super::codec::{
     self, BucketRecord, IntentRecord, Names, fixed, from_json, integer, parse, split, unsigned,
 };
+use super::rows::placement_row;
 use super::schema::{self, first_row};
 use super::{OpenError, unavailable};
 use crate::catalogue::{
@@ -66,26 +67,6 @@ pub fn placement(db: &Connection, handle: ObjectHandle) -> Result<Option<Placeme
     let mut rows = query.query(params![handle.0]).map_err(unavailable)?;
     let row = rows.next().map_err(unavailable)?;
     row.map(placement_row).transpose()
-}
-
-/// A row of `placements` or `versions`, its columns in the order that [`placement`] asks for.
-pub fn placement_row(row: &Row<'_>) -> Result<Placement> {
-    Ok(Placement {
-        object: ObjectId(fixed("object id", blob(row, 0)?)?),
-        location: parse("location", text(row, 1)?)?,
-        classes: split("classes", text(row, 2)?)?,
-        subjects: split("subjects", text(row, 3)?)?,
-        coverage: codec::coverage_from(text(row, 4)?)?,
-        evidence: from_json("evidence", text(row, 5)?.as_bytes())?,
-        etag: text(row, 6)?.to_owned(),
-        version: row.get(7).map_err(unavailable)?,
-        size: unsigned("size", number(row, 8)?)?,
-        policy: text(row, 9)?.to_owned(),
-        rules: from_json("rules", text(row, 10)?.as_bytes())?,
-        obligations: from_json("obligations", text(row, 11)?.as_bytes())?,
-        placed_at: unsigned("placed_at", number(row, 12)?)?,
-        order: unsigned("order", number(row, 13)?)?,
-    })
 }
 
 /// Objects in the order of their rows, after that one.
@@ -435,7 +416,7 @@ pub fn text<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a str> {
     value.as_str().map_err(|_| codec::corrupt("text column"))
 }
 
-fn blob<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8]> {
+pub fn blob<'a>(row: &'a Row<'_>, column: usize) -> Result<&'a [u8]> {
     let value = row.get_ref(column).map_err(unavailable)?;
     value.as_blob().map_err(|_| codec::corrupt("binary column"))
 }

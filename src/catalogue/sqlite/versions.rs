@@ -9,7 +9,8 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::codec::{self, integer, join, parse, to_json, unsigned};
 use super::jobs::{Previous, Result, Tx, check_names, check_placement, random};
-use super::reader::{number, placement_row, text};
+use super::reader::{number, text};
+use super::rows::{COLUMNS, Owner, placement_row};
 use super::unavailable;
 use crate::catalogue::{
     BucketHandle, CatalogueError, Known, ObjectHandle, ObjectId, Placement, Receipt, Recorded, Version,
@@ -17,11 +18,6 @@ use crate::catalogue::{
 };
 use crate::log::EntryDraft;
 use crate::names::LocationId;
-
-/// The columns that both tables have.
-const COLUMNS: &str =
-    "handle, bucket, object, jurisdiction, location, classes, subjects, coverage, evidence, etag,
-    version, size, policy, rules, obligations, placed_at, ord";
 
 /// All versions of all keys, those in `placements` among them; for readers.
 const ALL: &str = "SELECT object, location, classes, subjects, coverage, evidence, etag, version, size, policy, rules,
@@ -98,9 +94,10 @@ impl Tx<'_> {
         }
         self.move_current_aside(handle)?;
         let bucket = self.state.keys.bucket_handle(&bucket);
+        let owner = Owner { handle, bucket, jurisdiction: draft.jurisdiction };
         match kind {
-            VersionKind::Object => self.upsert(handle, bucket, draft.jurisdiction, &placement)?,
-            VersionKind::DeleteMarker => self.insert_marker(handle, bucket, &placement, &draft)?,
+            VersionKind::Object => self.upsert(owner, &placement)?,
+            VersionKind::DeleteMarker => self.insert_marker(owner, &placement)?,
         }
         let receipt = self.append(&draft)?;
         Ok(Recorded { receipt, placement, displaced })
@@ -267,43 +264,6 @@ impl Tx<'_> {
                 .map_err(unavailable)?;
         }
         Ok(())
-    }
-
-    fn insert_marker(
-        &self,
-        handle: ObjectHandle,
-        bucket: BucketHandle,
-        marker: &Placement,
-        draft: &EntryDraft,
-    ) -> Result<()> {
-        self.db
-            .prepare_cached(&format!(
-                "INSERT INTO versions({COLUMNS}, kind) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-                     ?13, ?14, ?15, ?16, ?17, ?18)"
-            ))
-            .map_err(unavailable)?
-            .execute(params![
-                handle.0,
-                bucket.0,
-                marker.object.0,
-                draft.jurisdiction.code(),
-                marker.location.as_str(),
-                join(marker.classes.iter()),
-                join(marker.subjects.iter()),
-                codec::coverage_word(marker.coverage),
-                to_json("evidence", &marker.evidence)?,
-                marker.etag,
-                marker.version,
-                integer("size", marker.size)?,
-                marker.policy,
-                to_json("rules", &marker.rules)?,
-                to_json("obligations", &marker.obligations)?,
-                integer("placed_at", marker.placed_at)?,
-                integer("order", marker.order)?,
-                codec::kind_word(VersionKind::DeleteMarker),
-            ])
-            .map(drop)
-            .map_err(unavailable)
     }
 }
 

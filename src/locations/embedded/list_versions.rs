@@ -8,7 +8,7 @@ use super::describe::OWNER;
 use super::error::Failure;
 use super::request::Call;
 use super::rows::{self, BucketRow};
-use super::versioning::{self, Wanted};
+use super::versioning::{VersionRow, Wanted};
 use super::walk::{self, Bound, Entry, Last, Listing};
 use super::{Inner, time};
 use crate::body::Body;
@@ -58,7 +58,7 @@ fn page(connection: &Connection, call: &Call) -> Result<Response<Body>, Failure>
         Some(Last::Entry) => {
             let last = page.entries.last();
             answer.next_key_marker = last.map(|last| last.key.clone());
-            answer.next_version_id_marker = last.map(Listed::name);
+            answer.next_version_id_marker = last.map(|last| last.row.name());
         }
         None => {}
     }
@@ -96,12 +96,7 @@ fn start(
 
 struct Listed {
     key: String,
-    version: i64,
-    is_null: bool,
-    is_marker: bool,
-    size: u64,
-    etag: String,
-    modified: i64,
+    row: VersionRow,
     is_latest: bool,
 }
 
@@ -111,7 +106,7 @@ impl Entry for Listed {
     }
 
     fn behind(&self) -> Bound {
-        Bound { key: self.key.as_bytes().to_vec(), id: rank(self.version) }
+        Bound { key: self.key.as_bytes().to_vec(), id: rank(self.row.version) }
     }
 }
 
@@ -125,25 +120,22 @@ fn unrank(id: &str) -> i64 {
 }
 
 impl Listed {
-    fn name(&self) -> String {
-        versioning::name(self.version, self.is_null)
-    }
-
     fn into_entry(self) -> VersionEntry {
+        let Listed { key, row, is_latest } = self;
         let mut rest = Writer::fragment();
-        rest.value("LastModified", time::iso_date(self.modified));
-        if !self.is_marker {
-            rest.value("ETag", format!("\"{}\"", self.etag))
-                .value("Size", self.size)
+        rest.value("LastModified", time::iso_date(row.modified));
+        if !row.is_marker {
+            rest.value("ETag", format!("\"{}\"", row.etag))
+                .value("Size", row.size)
                 .value("StorageClass", "STANDARD");
         }
         VersionEntry {
-            id: self.name(),
-            element: if self.is_marker { VersionElement::DeleteMarker } else { VersionElement::Version },
-            is_latest: self.is_latest,
+            id: row.name(),
+            element: if row.is_marker { VersionElement::DeleteMarker } else { VersionElement::Version },
+            is_latest,
             etag: String::new(),
-            size: self.size,
-            key: self.key,
+            size: row.size,
+            key,
             rest: rest.finish(),
         }
     }
@@ -162,12 +154,7 @@ fn behind(
     while let Some(row) = rows.next()? {
         found.push(Listed {
             key: rows::key(row, 0)?,
-            version: row.get(1)?,
-            is_null: row.get(2)?,
-            is_marker: row.get(3)?,
-            size: rows::size(row, 4)?,
-            etag: row.get(5)?,
-            modified: row.get(6)?,
+            row: VersionRow::read(row, 1)?,
             is_latest: row.get(7)?,
         });
     }

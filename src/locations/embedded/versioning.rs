@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::blobs::Retired;
 use super::digest::Asserted;
@@ -129,7 +129,7 @@ pub fn object(
     let object = rows::describe_version(connection, older.version)?;
     Ok(Object {
         version: older.version,
-        name: Some(name(older.version, older.is_null)),
+        name: Some(older.name()),
         size: older.size,
         etag: older.etag,
         modified: older.modified,
@@ -147,22 +147,40 @@ fn is_wanted(current: &Object, wanted: Wanted) -> bool {
     }
 }
 
-fn about_marker(error: S3Error, marker: &Older) -> S3Error {
+fn about_marker(error: S3Error, marker: &VersionRow) -> S3Error {
     let error = error.header(DELETE_MARKER, HeaderValue::from_static("true"));
-    match HeaderValue::from_str(&name(marker.version, marker.is_null)) {
+    match HeaderValue::from_str(&marker.name()) {
         Ok(id) => error.header(VERSION_ID, id),
         Err(_) => error,
     }
 }
 
-/// A row of `history`.
-struct Older {
-    version: i64,
+/// A version or a delete marker, as a row says it.
+pub struct VersionRow {
+    pub version: i64,
     is_null: bool,
-    is_marker: bool,
-    size: u64,
-    etag: String,
-    modified: i64,
+    pub is_marker: bool,
+    pub size: u64,
+    pub etag: String,
+    pub modified: i64,
+}
+
+impl VersionRow {
+    /// From six columns, `first` and those behind it: the fields in their order.
+    pub fn read(row: &Row<'_>, first: usize) -> Result<VersionRow, Failure> {
+        Ok(VersionRow {
+            version: row.get(first)?,
+            is_null: row.get(first + 1)?,
+            is_marker: row.get(first + 2)?,
+            size: rows::size(row, first + 3)?,
+            etag: row.get(first + 4)?,
+            modified: row.get(first + 5)?,
+        })
+    }
+
+    pub fn name(&self) -> String {
+        name(self.version, self.is_null)
+    }
 }
 
 fn find_older(
@@ -170,7 +188,7 @@ fn find_older(
     bucket: BucketRow,
     key: &ObjectKey,
     wanted: Wanted,
-) -> Result<Option<Older>, Failure> {
+) -> Result<Option<VersionRow>, Failure> {
     let (condition, id) = match wanted {
         Wanted::Current => ("?3 IS NULL", None),
         Wanted::Null => ("is_null AND ?3 IS NULL", None),
@@ -182,19 +200,15 @@ fn find_older(
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut found = statement.query(params![bucket, key.as_str().as_bytes(), id])?;
-    let Some(row) = found.next()? else { return Ok(None) };
-    Ok(Some(Older {
-        version: row.get(0)?,
-        is_null: row.get(1)?,
-        is_marker: row.get(2)?,
-        size: rows::size(row, 3)?,
-        etag: row.get(4)?,
-        modified: row.get(5)?,
-    }))
+    found.next()?.map(|row| VersionRow::read(row, 0)).transpose()
 }
 
 /// The newest row of `history`.
-fn newest(connection: &Connection, bucket: BucketRow, key: &ObjectKey) -> Result<Option<Older>, Failure> {
+fn newest(
+    connection: &Connection,
+    bucket: BucketRow,
+    key: &ObjectKey,
+) -> Result<Option<VersionRow>, Failure> {
     find_older(connection, bucket, key, Wanted::Current)
 }
 

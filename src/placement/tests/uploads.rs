@@ -16,6 +16,17 @@ async fn begin(t: &TestGateway) -> String {
     between(&answer.text(), "<UploadId>", "</UploadId>")
 }
 
+/// An upload that has its one part: where it is completed, and with which document.
+async fn with_one_part(t: &TestGateway) -> (String, String) {
+    let id = begin(t).await;
+    let part = t.send(Method::PUT, &format!("/plain/k?partNumber=1&uploadId={id}"), &[], "harmless").await;
+    let document = format!(
+        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part></CompleteMultipartUpload>",
+        part.header("etag")
+    );
+    (format!("/plain/k?uploadId={id}"), document)
+}
+
 #[tokio::test]
 async fn parts_of_an_upload_that_turned_out_misplaced_are_thrown_away() {
     let t = TestGateway::start().await;
@@ -35,8 +46,7 @@ async fn parts_of_an_upload_that_turned_out_misplaced_are_thrown_away() {
 #[tokio::test]
 async fn a_completed_upload_tells_the_names_that_its_client_knows() {
     let t = TestGateway::start().await;
-    let id = begin(&t).await;
-    let part = t.send(Method::PUT, &format!("/plain/k?partNumber=1&uploadId={id}"), &[], "harmless").await;
+    let (upload, document) = with_one_part(&t).await;
     t.script("us-east", |request, store| async move {
         let completes = request.method() == Method::POST;
         let response = store.oneshot(request).await?;
@@ -49,11 +59,7 @@ async fn a_completed_upload_tells_the_names_that_its_client_knows() {
         let physical = text.replace("<Bucket>plain<", "<Bucket>acme-physical<");
         Ok(http::Response::from_parts(parts, crate::body::Body::full(physical)))
     });
-    let document = format!(
-        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part></CompleteMultipartUpload>",
-        part.header("etag")
-    );
-    let answer = t.send(Method::POST, &format!("/plain/k?uploadId={id}"), &[], document).await;
+    let answer = t.send(Method::POST, &upload, &[], document).await;
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.text());
     assert!(answer.text().contains("<Bucket>plain</Bucket>"), "{}", answer.text());
     assert!(!answer.text().contains("acme-physical"), "{}", answer.text());
@@ -65,8 +71,7 @@ async fn a_completed_upload_tells_the_names_that_its_client_knows() {
 #[tokio::test]
 async fn a_location_that_completes_without_an_etag_is_asked_for_it() {
     let t = TestGateway::start().await;
-    let id = begin(&t).await;
-    let part = t.send(Method::PUT, &format!("/plain/k?partNumber=1&uploadId={id}"), &[], "harmless").await;
+    let (upload, document) = with_one_part(&t).await;
     t.script("us-east", |request, store| async move {
         let completes = request.method() == Method::POST;
         let response = store.oneshot(request).await?;
@@ -76,11 +81,7 @@ async fn a_location_that_completes_without_an_etag_is_asked_for_it() {
         let answer = "<CompleteMultipartUploadResult><ETag></ETag></CompleteMultipartUploadResult>";
         Ok(http::Response::new(crate::body::Body::full(answer)))
     });
-    let document = format!(
-        "<CompleteMultipartUpload><Part><PartNumber>1</PartNumber><ETag>{}</ETag></Part></CompleteMultipartUpload>",
-        part.header("etag")
-    );
-    let done = t.send(Method::POST, &format!("/plain/k?uploadId={id}"), &[], document).await;
+    let done = t.send(Method::POST, &upload, &[], document).await;
     assert_eq!(done.status, StatusCode::OK, "{}", done.text());
     let read = t.send(Method::GET, "/plain/k", &[], "").await;
     assert_eq!(read.text(), "harmless");

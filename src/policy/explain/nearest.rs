@@ -6,8 +6,9 @@ use serde::Serialize;
 
 use crate::locations::LocationFacts;
 use crate::names::{Country, CountrySet};
+use crate::policy::key::Key;
 use crate::policy::manifest::Bloc;
-use crate::policy::snapshot::{Key, Moment, Setting, Snapshot};
+use crate::policy::snapshot::{Moment, Setting, Snapshot};
 use crate::policy::{Action, PolicyError};
 
 /// How many alternatives are worth reading.

@@ -8,11 +8,11 @@ use std::collections::BTreeSet;
 use cedar_policy::{Effect, PolicySet};
 use serde::Serialize;
 
-use super::target;
 use crate::policy::asking::Asking;
 use crate::policy::compiled::Role;
+use crate::policy::key::Key;
 use crate::policy::manifest::WordKind;
-use crate::policy::snapshot::{Key, Place, Snapshot};
+use crate::policy::snapshot::{Place, Snapshot};
 use crate::policy::{PolicyError, Rule};
 
 /// How many alternatives are worth reading.
@@ -32,7 +32,7 @@ pub struct Way {
 /// with the copies as they are, then with a copy held in every subject country.
 pub fn ways(snapshot: &Snapshot, key: Key, place: Place) -> Result<Vec<Way>, PolicyError> {
     let words = snapshot.compiled.words.list(WordKind::Mechanism);
-    let (arrival, _) = target(snapshot, &key, place)?;
+    let (arrival, _) = snapshot.arrival(&key, place)?;
     let in_force = snapshot.mechanisms_for(&key, arrival.country);
     let more_copies = key.held_in.union(key.subjects);
     for held_in in [key.held_in, more_copies] {
@@ -73,7 +73,7 @@ struct InTheWay {
 
 impl InTheWay {
     fn new(snapshot: &Snapshot, key: Key, place: Place, in_force: &[usize]) -> Result<InTheWay, PolicyError> {
-        let (arrival, home) = target(snapshot, &key, place)?;
+        let (arrival, home) = snapshot.arrival(&key, place)?;
         let (_, refusing) = Asking::new(snapshot, &key).gate(arrival, in_force, home)?;
         let refuses = |rule: &Rule| refusing.iter().any(|other| other.id == rule.id);
         let mut named = BTreeSet::new();
@@ -99,7 +99,7 @@ impl InTheWay {
         place: Place,
         kinds: &[usize],
     ) -> Result<bool, PolicyError> {
-        let (arrival, home) = target(snapshot, &key, place)?;
+        let (arrival, home) = snapshot.arrival(&key, place)?;
         Asking::new(snapshot, &key).allowed_by(&self.gates, arrival, kinds, home)
     }
 }

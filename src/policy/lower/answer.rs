@@ -5,7 +5,8 @@
 use super::{Asked, Code, Inputs, Lanes, Outcome, Program};
 use crate::names::Country;
 use crate::policy::asking::{Facts, unknown_readers};
-use crate::policy::snapshot::{Key, Snapshot};
+use crate::policy::key::Key;
+use crate::policy::snapshot::Snapshot;
 use crate::policy::{Action, Copies, PolicyError};
 
 /// The answer: which rules hold where.

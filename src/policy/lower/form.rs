@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use cedar_policy::pst::{BinaryOp, Clause, Expr, Literal, UnaryOp, Var};
-use cedar_policy::{ActionConstraint, Expression, Policy, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{Expression, Policy};
 
 use super::fixed::{Fixed, FixedSet, Number};
 use super::rule::{ClassTest, CountryTest, CountryVar, Flag, Test};
@@ -14,6 +14,7 @@ use crate::label::ClassSet;
 use crate::label::class::DataClass;
 use crate::names::{Country, CountrySet};
 use crate::policy::manifest::{Bloc, Regime, WordKind};
+use crate::policy::parts::{self, Demands};
 use crate::policy::words::Words;
 
 /// A condition over the object, the place and the operator.
@@ -29,7 +30,7 @@ pub enum Form {
 /// A rule as it was read.
 #[derive(Debug, Clone)]
 pub struct RuleForm {
-    /// The names in its scope: actions, or groups of them; none for every action.
+    /// As [`parts::actions`] has them.
     actions: Option<Vec<String>>,
     /// `None` when it holds something that has no exact form here.
     pub condition: Option<Form>,
@@ -37,24 +38,12 @@ pub struct RuleForm {
 
 impl RuleForm {
     pub fn read(policy: &Policy, vocabulary: &Vocabulary<'_>) -> RuleForm {
-        let actions = match policy.action_constraint() {
-            ActionConstraint::Any => None,
-            ActionConstraint::Eq(uid) => Some(vec![uid.id().unescaped().to_owned()]),
-            ActionConstraint::In(uids) => {
-                Some(uids.iter().map(|uid| uid.id().unescaped().to_owned()).collect())
-            }
-        };
-        RuleForm { actions, condition: vocabulary.condition(policy) }
+        RuleForm { actions: parts::actions(policy), condition: vocabulary.condition(policy) }
     }
 
     /// Whether the scope names this action or a group that it is in.
     pub fn applies(&self, action: &str) -> bool {
-        let names = |name: &str| match name {
-            "Transfer" => matches!(action, "Store" | "Replicate" | "Relocate" | "Read"),
-            "AtRest" => matches!(action, "Store" | "Replicate" | "Relocate"),
-            other => other == action,
-        };
-        self.actions.as_ref().is_none_or(|actions| actions.iter().any(|name| names(name)))
+        self.actions.as_ref().is_none_or(|names| names.iter().any(|name| parts::names_action(name, action)))
     }
 }
 
@@ -96,25 +85,18 @@ enum Relation {
 
 impl Vocabulary<'_> {
     fn condition(&self, policy: &Policy) -> Option<Form> {
-        let mut parts = Vec::new();
-        match policy.principal_constraint() {
-            PrincipalConstraint::Any => {}
-            PrincipalConstraint::Is(kind) if kind.basename() == "Operator" => {}
-            _ => return None,
+        let Demands { kind, clauses } = Demands::of(policy)?;
+        let mut forms = Vec::new();
+        if let Some(kind) = kind {
+            forms.push(Form::Fixed(Fixed::kind(&kind)?));
         }
-        match policy.resource_constraint() {
-            ResourceConstraint::Any => {}
-            ResourceConstraint::Is(kind) => parts.push(Form::Fixed(Fixed::kind(kind.basename())?)),
-            _ => return None,
-        }
-        let tree = policy.to_pst().ok()?;
-        for clause in tree.body().clauses() {
-            parts.push(match clause {
+        for clause in &clauses {
+            forms.push(match clause {
                 Clause::When(condition) => self.read(condition)?,
                 Clause::Unless(condition) => Form::Not(Box::new(self.read(condition)?)),
             });
         }
-        Some(Form::All(parts))
+        Some(Form::All(forms))
     }
 
     fn read(&self, expr: &Expr) -> Option<Form> {
@@ -352,16 +334,9 @@ fn number(op: BinaryOp, left: &Expr, right: &Expr) -> Option<Form> {
         Expr::Literal(Literal::Long(long)) => Some(*long),
         _ => None,
     };
-    let swapped = |op| match op {
-        BinaryOp::Less => BinaryOp::Greater,
-        BinaryOp::LessEq => BinaryOp::GreaterEq,
-        BinaryOp::Greater => BinaryOp::Less,
-        BinaryOp::GreaterEq => BinaryOp::LessEq,
-        other => other,
-    };
     let (number, op, long) = match (attr(left), long(right)) {
         (Some(number), Some(long)) => (number, op, long),
-        _ => (attr(right)?, swapped(op), long(left)?),
+        _ => (attr(right)?, parts::mirrored(op), long(left)?),
     };
     let (bounds, negated) = match op {
         BinaryOp::GreaterEq => (long..=i64::MAX, false),

@@ -22,6 +22,7 @@ use crate::policy::cases::read_cases;
 use crate::policy::compiled::{Compiled, Role, compile};
 use crate::policy::mechanism::moment;
 use crate::policy::scenario::{Scenario, question};
+use crate::policy::table::is_scenario;
 use crate::policy::{PackSource, PolicyError};
 
 /// What is compared, and on what.
@@ -166,7 +167,7 @@ impl Tables {
         let file = std::fs::File::open(path).map_err(|error| wrong(error.to_string()))?;
         for (number, line) in std::io::BufReader::new(file).lines().enumerate() {
             let line = line.map_err(|error| wrong(error.to_string()))?;
-            if line.trim().is_empty() || line.trim_start().starts_with("//") {
+            if !is_scenario(&line) {
                 continue;
             }
             let scenario: Scenario = serde_json::from_str(&line)

@@ -6,7 +6,7 @@
 
 use batsat::Lit;
 use cedar_policy::pst::{BinaryOp, Clause, Expr, Literal, UnaryOp, Var};
-use cedar_policy::{ActionConstraint, Effect, Policy, PrincipalConstraint, ResourceConstraint};
+use cedar_policy::{Effect, Policy};
 
 use super::universe::Space;
 use super::world::{ACTIONS, World};
@@ -14,6 +14,7 @@ use crate::label::DataClass;
 use crate::names::Country;
 use crate::policy::Action;
 use crate::policy::compiled::{Compiled, Role};
+use crate::policy::parts::{self, Demands};
 
 /// One policy set over a world.
 pub struct View<'a> {
@@ -138,28 +139,21 @@ impl<'a> View<'a> {
 
     /// Whether the policy's scope and conditions hold.
     pub fn policy(&self, world: &mut World, policy: &Policy, asked: Asked) -> Option<Lit> {
-        let mut parts = Vec::new();
-        match policy.principal_constraint() {
-            PrincipalConstraint::Any => {}
-            PrincipalConstraint::Is(kind) if kind.basename() == "Operator" => {}
-            _ => return None,
-        }
-        match policy.resource_constraint() {
-            ResourceConstraint::Any => {}
-            ResourceConstraint::Is(kind) => parts.push(is_kind(world, kind.basename())?),
-            _ => return None,
+        let Demands { kind, clauses } = Demands::of(policy)?;
+        let mut demanded = Vec::new();
+        if let Some(kind) = kind {
+            demanded.push(is_kind(world, &kind)?);
         }
         if asked == Asked::Gate {
-            parts.push(scope(world, &policy.action_constraint()));
+            demanded.push(scope(world, policy));
         }
-        let tree = policy.to_pst().ok()?;
-        for clause in tree.body().clauses() {
-            parts.push(match clause {
+        for clause in &clauses {
+            demanded.push(match clause {
                 Clause::When(condition) => self.condition(world, condition, asked)?,
                 Clause::Unless(condition) => !self.condition(world, condition, asked)?,
             });
         }
-        Some(world.circuit.all(parts))
+        Some(world.circuit.all(demanded))
     }
 
     fn condition(&self, world: &mut World, expr: &Expr, asked: Asked) -> Option<Lit> {
@@ -421,24 +415,15 @@ fn is_kind(world: &World, kind: &str) -> Option<Lit> {
 }
 
 /// Whether a gate's scope names the action of the question, or a group that it is in.
-fn scope(world: &mut World, constraint: &ActionConstraint) -> Lit {
-    let within: Vec<Lit> = match constraint {
-        ActionConstraint::Any => return world.circuit.constant(true),
-        ActionConstraint::Eq(uid) => in_action(world, uid.id().unescaped()),
-        ActionConstraint::In(uids) => {
-            uids.iter().flat_map(|uid| in_action(world, uid.id().unescaped())).collect()
-        }
-    };
+fn scope(world: &mut World, policy: &Policy) -> Lit {
+    let Some(names) = parts::actions(policy) else { return world.circuit.constant(true) };
+    let within: Vec<Lit> = names.iter().flat_map(|name| in_action(world, name)).collect();
     world.circuit.any(within)
 }
 
 /// The actions that a name stands for.
 pub fn in_action(world: &World, name: &str) -> Vec<Lit> {
-    let meant = ACTIONS.iter().filter(|action| match name {
-        "Transfer" => **action != Action::Commit,
-        "AtRest" => matches!(action, Action::Store | Action::Replicate | Action::Relocate),
-        other => action.name() == other,
-    });
+    let meant = ACTIONS.iter().filter(|action| parts::names_action(name, action.name()));
     meant.map(|action| world.action(*action)).collect()
 }
 
@@ -471,14 +456,7 @@ fn compare_numbers(world: &World, op: BinaryOp, left: &Expr, right: &Expr) -> Op
             (attr, op, number(other)?)
         }
         (other, Expr::GetAttr { expr, attr }) if matches!(**expr, Expr::Var(Var::Principal)) => {
-            let mirrored = match op {
-                BinaryOp::Less => BinaryOp::Greater,
-                BinaryOp::LessEq => BinaryOp::GreaterEq,
-                BinaryOp::Greater => BinaryOp::Less,
-                BinaryOp::GreaterEq => BinaryOp::LessEq,
-                other => other,
-            };
-            (attr, mirrored, number(other)?)
+            (attr, parts::mirrored(op), number(other)?)
         }
         _ => return None,
     };

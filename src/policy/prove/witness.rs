@@ -10,9 +10,10 @@ use super::world::COUNTS;
 use crate::label::DataClass;
 use crate::names::{Country, LocationId};
 use crate::policy::compiled::Compiled;
+use crate::policy::key::Key;
 use crate::policy::manifest::WordKind;
 use crate::policy::scenario::{Scenario, ScenarioError, question};
-use crate::policy::snapshot::{Key, Snapshot};
+use crate::policy::snapshot::Snapshot;
 use crate::policy::{Action, ReaderEntity};
 
 /// A question that shows what a proof could not.
@@ -116,8 +117,7 @@ impl Witness {
                 put("target", target);
             }
             Spot::Reader { country, entity } => {
-                let target =
-                    json!({ "reader_country": country.code(), "reader_entity": entity_word(*entity) });
+                let target = json!({ "reader_country": country.code(), "reader_entity": entity.word() });
                 put("target", target);
             }
         }
@@ -179,14 +179,6 @@ impl Witness {
 
 fn words(list: &[Arc<str>]) -> Vec<&str> {
     list.iter().map(|word| &**word).collect()
-}
-
-fn entity_word(entity: ReaderEntity) -> &'static str {
-    match entity {
-        ReaderEntity::Same => "same",
-        ReaderEntity::Other => "other",
-        ReaderEntity::Authority => "authority",
-    }
 }
 
 impl fmt::Display for Witness {

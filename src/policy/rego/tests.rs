@@ -9,7 +9,8 @@ use crate::locations::LocationFacts;
 use crate::names::CountrySet;
 use crate::policy::compiled::compile;
 use crate::policy::constraint::Constraint;
-use crate::policy::snapshot::{Key, Moment, Snapshot};
+use crate::policy::key::Key;
+use crate::policy::snapshot::{Moment, Snapshot};
 use crate::policy::{Action, Copies, Decision, PackSource, Question, ReaderEntity, Setting};
 
 const QUERY: &str = "data.domicile.allow";

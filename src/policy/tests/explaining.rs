@@ -51,7 +51,7 @@ fn what_is_said_to_help_does_help() {
     assert!(!ways.is_empty());
     for way in ways {
         let mut with = asked.clone();
-        with.mechanisms = way.mechanisms.iter().map(|kind| mechanism(kind)).collect();
+        with.mechanisms = way.mechanisms.iter().map(|kind| config::Mechanism::of_kind(kind)).collect();
         with.held_in = way.copies_in.iter().map(|code| country(code)).collect();
         assert!(explain(&engine, &with).unwrap().places[0].allowed, "{way}");
     }
@@ -90,7 +90,7 @@ fn a_location_that_is_not_configured_is_an_error() {
 
 #[test]
 fn what_is_allowed_names_the_prohibitions_that_bind_and_are_met() {
-    let engine = engine(&config::Operator::default(), &[mechanism("cac_standard_contract")]);
+    let engine = engine(&config::Operator::default(), &[config::Mechanism::of_kind("cac_standard_contract")]);
     let mut asked = request(&["personal"], &["CN"]);
     asked.location = Some("us-east".parse().unwrap());
     let explanation = explain(&engine, &asked).unwrap();
@@ -177,7 +177,7 @@ unless { resource.country == Country::"DE" || context.heldIn.contains(Country::"
 "#;
     std::fs::write(folder.path().join("eu/60-commit.cedar"), rule).unwrap();
     let clock = Box::new(|| TODAY);
-    let setting = setting(world(), &config::Operator::default(), &[mechanism("scc")]);
+    let setting = setting(world(), &config::Operator::default(), &[config::Mechanism::of_kind("scc")]);
     let engine = Engine::load_with_clock(&PackSource::directory(folder.path()), setting, clock).unwrap();
 
     let mut asked = request(&["personal"], &["DE"]);

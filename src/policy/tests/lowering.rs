@@ -51,7 +51,7 @@ fn every_case_of_the_packs_is_answered_as_cedar_does() {
 
 #[test]
 fn nothing_in_the_packs_is_left_to_cedar() {
-    let told = setting(world(), &config::Operator::default(), &[mechanism("scc")]);
+    let told = setting(world(), &config::Operator::default(), &[config::Mechanism::of_kind("scc")]);
     let snapshot = Snapshot::new(Arc::clone(&WORLD), Arc::new(told), Moment::Clock(TODAY)).unwrap();
     assert_eq!(snapshot.slow_rules().unwrap(), Vec::<String>::new());
 }
@@ -153,7 +153,11 @@ fn places_beyond_the_first_sixty_four_are_answered_as_cedar_does() {
     let codes = ["CN", "DE", "US", "RU", "BR"];
     let places = (0..70).map(|n| location(&format!("place-{n}"), codes[n % codes.len()], &[]));
     let places: Vec<_> = places.collect();
-    let told = setting(places.clone(), &ciio(), &[mechanism("scc"), mechanism("tia")]);
+    let told = setting(
+        places.clone(),
+        &ciio(),
+        &[config::Mechanism::of_kind("scc"), config::Mechanism::of_kind("tia")],
+    );
     let snapshot = Snapshot::new(Arc::clone(&WORLD), Arc::new(told), Moment::Clock(TODAY)).unwrap();
     for (class, subjects, home, copies) in [
         (&["personal"][..], &["DE"][..], None, Copies::MayFollow),

@@ -42,7 +42,7 @@ fn any_mechanisms() -> impl Strategy<Value = Vec<config::Mechanism>> {
     let one = one.prop_map(|(kind, destinations, classes)| config::Mechanism {
         destinations: destinations.iter().collect(),
         classes: classes.iter().flat_map(|set| set.iter()).collect(),
-        ..mechanism(&kind)
+        ..config::Mechanism::of_kind(&kind)
     });
     proptest::collection::vec(one, 0..4)
 }

@@ -1,7 +1,7 @@
 //! The packs that are shipped: their cases, their tables of scenarios, and that no rule could be lost unnoticed.
 
 use super::super::scenario::{Scenario, Table};
-use super::super::table;
+use super::super::table::{self, is_scenario};
 use super::*;
 
 static SHIPPED: LazyLock<Arc<Compiled>> =
@@ -58,7 +58,7 @@ fn losing_or_turning_any_rule_makes_a_case_or_a_scenario_fail() {
         let scenarios: Vec<Scenario> = own_table
             .iter()
             .flat_map(|(_, text)| text.lines())
-            .filter(|line| !line.trim().is_empty() && !line.starts_with("//"))
+            .filter(|line| is_scenario(line))
             .map(|line| serde_json::from_str(line).unwrap())
             .collect();
         for (index, rule) in
@@ -122,7 +122,7 @@ fn every_pack_says_that_counsel_must_review_it() {
 
 #[test]
 fn nothing_is_left_to_cedar() {
-    let told = setting(world(), &config::Operator::default(), &[mechanism("scc")]);
+    let told = setting(world(), &config::Operator::default(), &[config::Mechanism::of_kind("scc")]);
     let snapshot = Snapshot::new(Arc::clone(&SHIPPED), Arc::new(told), Moment::Clock(TODAY)).unwrap();
     assert_eq!(snapshot.slow_rules().unwrap(), Vec::<String>::new());
 }

@@ -215,7 +215,7 @@ async fn a_trailing_checksum_is_verified_and_handed_on() {
         ("x-amz-sdk-checksum-algorithm", "CRC64NVME"),
     ]);
     let mut body = wrap(Frames::of(wire.chunks(5)), PayloadMode::StreamingUnsignedTrailer, &all).unwrap();
-    assert_eq!(body.announced_trailer(), Some(Algorithm::Crc64Nvme));
+    assert_eq!(body.checks.asserted.trailer, Some(Algorithm::Crc64Nvme));
     let verdict = body.verdict();
     let (data, error) = drain(&mut body).await;
     assert!(error.is_none(), "{error:?}");

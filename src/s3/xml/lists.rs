@@ -4,7 +4,7 @@
 
 use super::acl::person;
 use super::tree::{self, Element};
-use super::writer::document;
+use super::writer::{Writer, document};
 use super::{AnswerError, XmlError, requests};
 use crate::names::{BucketName, ObjectKey};
 use crate::s3::listing::{Encoding, ListEntry, ListPage, ListRequest, ListVersion, OwnerField, Page};
@@ -65,12 +65,7 @@ pub fn list_result(
             }
         }
         writer.number("MaxKeys", request.max_keys);
-        if let Some(delimiter) = &request.delimiter {
-            writer.named("Delimiter", delimiter, encoding);
-        }
-        if encoding == Encoding::Url {
-            writer.text("EncodingType", "url");
-        }
+        grouping(writer, request.delimiter.as_deref(), encoding);
         writer.flag("IsTruncated", page.is_truncated);
         for entry in &page.entries {
             writer.element("Contents", |writer| {
@@ -81,9 +76,7 @@ pub fn list_result(
                 }
             });
         }
-        for prefix in &page.common_prefixes {
-            writer.element("CommonPrefixes", |writer| writer.named("Prefix", prefix, encoding));
-        }
+        groups(writer, &page.common_prefixes, encoding);
     })
 }
 
@@ -129,9 +122,7 @@ pub fn parse_uploads(answer: &[u8]) -> Result<UploadsPage, AnswerError> {
         });
     }
     page.common_prefixes = common_prefixes(&root, names)?;
-    if root.child("NextKeyMarker").is_some() {
-        page.next_key_marker = Some(names.read(&root, "NextKeyMarker")?).filter(|marker| !marker.is_empty());
-    }
+    page.next_key_marker = names.marker(&root, "NextKeyMarker")?;
     page.next_upload_id_marker = text(&root, "NextUploadIdMarker");
     Ok(page)
 }
@@ -153,12 +144,7 @@ pub fn uploads_result(
         }
         writer.optional("NextUploadIdMarker", page.next_upload_id_marker.as_deref());
         writer.named("Prefix", &request.prefix, encoding);
-        if let Some(delimiter) = &request.delimiter {
-            writer.named("Delimiter", delimiter, encoding);
-        }
-        if encoding == Encoding::Url {
-            writer.text("EncodingType", "url");
-        }
+        grouping(writer, request.delimiter.as_deref(), encoding);
         writer.number("MaxUploads", request.max_uploads);
         writer.flag("IsTruncated", page.is_truncated);
         for upload in &page.uploads {
@@ -170,9 +156,7 @@ pub fn uploads_result(
                 writer.raw(&upload.rest);
             });
         }
-        for prefix in &page.common_prefixes {
-            writer.element("CommonPrefixes", |writer| writer.named("Prefix", prefix, encoding));
-        }
+        groups(writer, &page.common_prefixes, encoding);
     })
 }
 
@@ -224,6 +208,28 @@ impl Names {
             // Some write a space as `+`, as in forms; all write a plus as `%2B`.
             Encoding::Url => percent_decode(text, Plus::Space).map_err(|_| XmlError::Value(name)),
         }
+    }
+
+    /// Where the next page begins. Some write it empty when there is none.
+    pub(super) fn marker(self, root: &Element<'_>, name: &'static str) -> Result<Option<String>, XmlError> {
+        let marker = root.child(name).map(|_| self.read(root, name)).transpose()?;
+        Ok(marker.filter(|marker| !marker.is_empty()))
+    }
+}
+
+/// By what keys are grouped, and how names are written.
+pub(super) fn grouping(writer: &mut Writer, delimiter: Option<&str>, encoding: Encoding) {
+    if let Some(delimiter) = delimiter {
+        writer.named("Delimiter", delimiter, encoding);
+    }
+    if encoding == Encoding::Url {
+        writer.text("EncodingType", "url");
+    }
+}
+
+pub(super) fn groups(writer: &mut Writer, common_prefixes: &[String], encoding: Encoding) {
+    for prefix in common_prefixes {
+        writer.element("CommonPrefixes", |writer| writer.named("Prefix", prefix, encoding));
     }
 }
 

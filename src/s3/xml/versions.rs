@@ -1,7 +1,7 @@
 //! The documents of versions: whether a bucket keeps them, and the lists of them.
 
 use super::acl::person;
-use super::lists::{Names, common_prefixes, is_truncated, text};
+use super::lists::{Names, common_prefixes, grouping, groups, is_truncated, text};
 use super::requests::Bound;
 use super::tree;
 use super::writer::{Writer, document};
@@ -150,9 +150,7 @@ pub fn parse_versions(answer: &[u8]) -> Result<VersionsPage, AnswerError> {
         });
     }
     page.common_prefixes = common_prefixes(&root, names)?;
-    if root.child("NextKeyMarker").is_some() {
-        page.next_key_marker = Some(names.read(&root, "NextKeyMarker")?).filter(|marker| !marker.is_empty());
-    }
+    page.next_key_marker = names.marker(&root, "NextKeyMarker")?;
     page.next_version_id_marker = text(&root, "NextVersionIdMarker");
     Ok(page)
 }
@@ -175,12 +173,7 @@ pub fn versions_result(
         }
         writer.optional("NextVersionIdMarker", page.next_version_id_marker.as_deref());
         writer.number("MaxKeys", request.max_keys);
-        if let Some(delimiter) = &request.delimiter {
-            writer.named("Delimiter", delimiter, encoding);
-        }
-        if encoding == Encoding::Url {
-            writer.text("EncodingType", "url");
-        }
+        grouping(writer, request.delimiter.as_deref(), encoding);
         writer.flag("IsTruncated", page.is_truncated);
         for entry in &page.entries {
             writer.element(entry.element.name(), |writer: &mut Writer| {
@@ -191,9 +184,7 @@ pub fn versions_result(
                 writer.raw(&entry.rest);
             });
         }
-        for prefix in &page.common_prefixes {
-            writer.element("CommonPrefixes", |writer| writer.named("Prefix", prefix, encoding));
-        }
+        groups(writer, &page.common_prefixes, encoding);
     })
 }
 

@@ -1,7 +1,7 @@
 //! Temporary credentials: a key, a secret and a token, for a while.
 
+use super::oracle::{SignableBody, SignatureLocation, oracle};
 use super::*;
-use crate::s3::error::Code;
 
 const TOKEN: &str = "FwoGZXIvYXdzEXAMPLE//token+with/signs==";
 const EXPIRES: u64 = EXAMPLE_TIME + 3600;

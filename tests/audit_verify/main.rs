@@ -1,17 +1,17 @@
 //! Published logs through the front door: what the publisher writes, the verifier and verifiers that
 //! we did not write accept; whatever is changed afterwards, they refuse.
 
+mod published;
+
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use domicile::log::tiles::{LogInfo, LogSource, LogSourceError, Publisher, Signer, SignerError};
+use domicile::log::tiles::Publisher;
 use domicile::log::verify::{EntryProblem, KeyTrust, NoteError, Options, Problem, Report, Verdict, verify};
 use proptest::prelude::*;
-use signed_note::{Note, StandardVerifier, VerifierList};
-use tlog_tiles::{HashReader, Tile, TileHashReader, TileReader};
+
+use published::{Entries, Log, Seed, copy, entry, oid};
 
 const ORIGIN: &str = "log.example.org/CN/gw-1/1";
 
@@ -192,14 +192,7 @@ fn a_rolled_back_a_rewritten_and_a_vanished_log_are_found_with_an_older_checkpoi
     assert_eq!(report.exit_code(), 1);
 
     let rewritten = Log::new();
-    rewritten
-        .source
-        .0
-        .lock()
-        .unwrap()
-        .entry(ORIGIN.to_owned())
-        .or_default()
-        .extend([entry(0, 1), entry(1, 1)]);
+    rewritten.source.replace(ORIGIN, vec![entry(0, 1), entry(1, 1)]);
     rewritten.publish(400);
     assert_good(&rewritten.verify(), 400);
     let report = rewritten.verify_with(&older);
@@ -271,7 +264,7 @@ fn entries_that_break_the_format_are_found_in_a_log_that_is_otherwise_whole() {
         format!(r#"{{"ev":"write","oid":"{}","prev":1}}"#, oid(1)).into_bytes(),
         br#"{"ev":"policy","prev":1}"#.to_vec(),
     ];
-    log.source.0.lock().unwrap().insert(ORIGIN.to_owned(), entries.to_vec());
+    log.source.replace(ORIGIN, entries.to_vec());
     log.publisher().run_once().unwrap();
     let problems = log.problems();
     assert_eq!(problems.len(), 3, "{problems:?}");
@@ -285,7 +278,7 @@ fn entries_that_break_the_format_are_found_in_a_log_that_is_otherwise_whole() {
 fn thousands_of_faults_are_counted_and_not_all_listed() {
     let log = Log::new();
     let entries = (0..1000).map(|index| format!("entry {index}").into_bytes()).collect();
-    log.source.0.lock().unwrap().insert(ORIGIN.to_owned(), entries);
+    log.source.replace(ORIGIN, entries);
     log.publisher().run_once().unwrap();
     let report = log.verify();
     assert_eq!((report.logs[0].problems.len(), report.logs[0].unlisted), (100, 900));
@@ -382,116 +375,6 @@ proptest! {
     }
 }
 
-/// A published log in a folder of its own.
-struct Log {
-    dir: tempfile::TempDir,
-    kept: tempfile::TempDir,
-    source: Arc<Entries>,
-    seed: u8,
-}
-
-impl Log {
-    fn new() -> Self {
-        let (dir, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        Log { dir, kept, source: Arc::new(Entries::default()), seed: 7 }
-    }
-
-    fn of(size: u64) -> Self {
-        let log = Log::new();
-        log.publish(size);
-        log
-    }
-
-    fn signed_by(seed: u8, size: u64) -> Self {
-        let log = Log { seed, ..Log::new() };
-        log.publish(size);
-        log
-    }
-
-    fn publisher(&self) -> Publisher {
-        let source = Arc::clone(&self.source) as Arc<dyn LogSource>;
-        Publisher::open(self.dir.path(), source, Arc::new(Seed(self.seed))).unwrap()
-    }
-
-    /// Grows the log to `size` and publishes it, taking it up anew as after a restart.
-    fn publish(&self, size: u64) {
-        self.source.grow(ORIGIN, size);
-        let mut publisher = self.publisher();
-        while !publisher.run_once().unwrap().is_empty() {}
-    }
-
-    fn path(&self, path: &str) -> PathBuf {
-        self.dir.path().join(ORIGIN).join(path)
-    }
-
-    fn vkey(&self) -> String {
-        fs::read_to_string(self.path("vkey")).unwrap()
-    }
-
-    fn keep_checkpoint(&self) -> PathBuf {
-        let note = fs::read(self.path("checkpoint")).unwrap();
-        let kept = self.kept.path().join(fs::read_dir(self.kept.path()).unwrap().count().to_string());
-        fs::write(&kept, note).unwrap();
-        kept
-    }
-
-    fn flip(&self, path: &str, at: usize) {
-        let mut bytes = fs::read(self.path(path)).unwrap();
-        bytes[at] ^= 1;
-        fs::write(self.path(path), bytes).unwrap();
-    }
-
-    fn verify(&self) -> Report {
-        self.verify_with(&[])
-    }
-
-    fn verify_with(&self, older: &[PathBuf]) -> Report {
-        let dir = self.dir.path().to_owned();
-        verify(&Options { dir, vkeys: vec![self.vkey()], old_checkpoints: older.to_vec() })
-    }
-
-    fn problems(&self) -> Vec<Problem> {
-        let report = self.verify();
-        assert_eq!(report.exit_code(), 1, "{report}");
-        report.logs[0].problems.clone()
-    }
-
-    /// Checks the signature with `signed_note`, and the last and some other entries with `tlog_tiles`, which
-    /// authenticates every hash that it reads from our tiles against the signed root.
-    fn is_accepted_by_foreign_code(&self) {
-        let verifiers =
-            VerifierList::new(vec![Box::new(StandardVerifier::new(self.vkey().trim_end()).unwrap())]);
-        let note = Note::from_bytes(&fs::read(self.path("checkpoint")).unwrap()).unwrap();
-        assert_eq!(note.verify(&verifiers).unwrap().0.len(), 1);
-        let head = tlog_tiles::Checkpoint::from_bytes(note.text()).unwrap();
-        assert_eq!(head.origin(), ORIGIN);
-        let reader = TileHashReader::new(head.size(), *head.hash(), self);
-        for index in [0, head.size() / 3, head.size() / 2, head.size() - 1] {
-            let hashes = reader.read_hashes(&[tlog_tiles::stored_hash_index(0, index)]).unwrap();
-            let entry = self.source.entries(ORIGIN, index, index + 1).unwrap().remove(0);
-            assert_eq!(hashes, [tlog_tiles::record_hash(&entry)], "entry {index} of {}", head.size());
-        }
-    }
-}
-
-impl TileReader for Log {
-    fn height(&self) -> u8 {
-        8
-    }
-
-    fn read_tiles(&self, tiles: &[Tile]) -> Result<Vec<Vec<u8>>, tlog_tiles::Error> {
-        let read = |tile: &Tile| {
-            // The crate's own paths are those of Go's checksum database. These logs stay below 256000 entries.
-            assert!(tile.level_index() < 1000);
-            let partial = if tile.width() < 256 { format!(".p/{}", tile.width()) } else { String::new() };
-            fs::read(self.path(&format!("tile/{}/{:03}{partial}", tile.level(), tile.level_index()))).unwrap()
-        };
-        Ok(tiles.iter().map(read).collect())
-    }
-
-    fn save_tiles(&self, _tiles: &[Tile], _data: &[Vec<u8>]) {}
-}
-
 /// A log with a third level of tiles, without the cost of its first 65536 entries for each test that changes it.
 fn big_log() -> Log {
     static TEMPLATE: Mutex<Option<Log>> = Mutex::new(None);
@@ -500,18 +383,6 @@ fn big_log() -> Log {
     let log = Log::new();
     copy(template.dir.path(), log.dir.path());
     log
-}
-
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }
 
 fn assert_good(report: &Report, size: u64) {
@@ -527,55 +398,4 @@ fn find(haystack: &[u8], needle: &[u8]) -> usize {
 /// The example key of the signed-note documentation.
 fn other_vkey() -> String {
     "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW".to_owned()
-}
-
-#[derive(Default)]
-struct Entries(Mutex<std::collections::BTreeMap<String, Vec<Vec<u8>>>>);
-
-impl Entries {
-    fn grow(&self, origin: &str, size: u64) {
-        let mut logs = self.0.lock().unwrap();
-        let entries = logs.entry(origin.to_owned()).or_default();
-        let held = entries.len() as u64;
-        entries.extend((held..size).map(|index| entry(index, 0)));
-    }
-}
-
-/// Entry 0 opens the log; the others are writes of seven objects in turn.
-fn entry(index: u64, salt: u64) -> Vec<u8> {
-    let nonce = URL_SAFE_NO_PAD.encode([index.to_be_bytes(), salt.to_be_bytes()].concat());
-    let head = if index == 0 { r#""ev":"log.open""# } else { r#""ev":"write","lbl":["personal.health"]"# };
-    let object = if index == 0 { String::new() } else { format!(r#","oid":"{}""#, oid(index % 7)) };
-    let previous = if index > 7 { format!(r#","prev":{}"#, index - 7) } else { String::new() };
-    let time = 1_790_000_000_000 + index;
-    format!(r#"{{{head},"n":"{nonce}","node":"gw-1"{object}{previous},"t":{time},"v":1}}"#).into_bytes()
-}
-
-fn oid(object: u64) -> String {
-    URL_SAFE_NO_PAD.encode(u128::from(object).to_be_bytes())
-}
-
-impl LogSource for Entries {
-    fn logs(&self) -> Result<Vec<LogInfo>, LogSourceError> {
-        let logs = self.0.lock().unwrap();
-        let info = |(origin, entries): (&String, &Vec<Vec<u8>>)| LogInfo {
-            origin: origin.clone(),
-            jurisdiction: "CN".parse().unwrap(),
-            size: entries.len() as u64,
-        };
-        Ok(logs.iter().map(info).collect())
-    }
-
-    fn entries(&self, origin: &str, from: u64, to: u64) -> Result<Vec<Vec<u8>>, LogSourceError> {
-        let logs = self.0.lock().unwrap();
-        Ok(logs.get(origin).unwrap()[from as usize..to as usize].to_vec())
-    }
-}
-
-struct Seed(u8);
-
-impl Signer for Seed {
-    fn seed(&self, _origin: &str) -> Result<[u8; 32], SignerError> {
-        Ok([self.0; 32])
-    }
 }
