@@ -8,6 +8,10 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::config::retry::RetryConfig;
 use aws_sdk_s3::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{
+    DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled, ObjectLockMode, ObjectLockRetentionMode,
+    ObjectLockRule,
+};
 
 const BASE: &str = r#"
 data = "data"
@@ -95,16 +99,59 @@ async fn creating_a_bucket_again_brings_it_to_a_location_that_was_added_since() 
     let list = client.list_objects_v2().bucket("clinic").send().await.unwrap();
     assert!(list.contents().is_empty());
 
+    let put = || {
+        let tags = "data-class=personal&subject-country=CN";
+        let body = ByteStream::from_static(b"kept in China");
+        client.put_object().bucket("clinic").key("record").tagging(tags).body(body).send()
+    };
+    let refused = put().await.unwrap_err();
+    assert!(format!("{refused:?}").contains("location beijing"), "{refused:?}");
+
     client.create_bucket().bucket("clinic").send().await.unwrap();
-    client
+    put().await.unwrap();
+    let list = client.list_objects_v2().bucket("clinic").send().await.unwrap();
+    assert_eq!(list.contents().len(), 1);
+}
+
+#[tokio::test]
+async fn objects_are_locked_in_a_location_that_was_added_since_as_they_are_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let gateway = Gateway::start(folder.path(), BASE);
+    let lock = gateway.client.create_bucket().bucket("archive").object_lock_enabled_for_bucket(true);
+    lock.send().await.unwrap();
+    let retention = DefaultRetention::builder().mode(ObjectLockRetentionMode::Governance).days(30).build();
+    let configuration = ObjectLockConfiguration::builder()
+        .object_lock_enabled(ObjectLockEnabled::Enabled)
+        .rule(ObjectLockRule::builder().default_retention(retention).build())
+        .build();
+    gateway
+        .client
+        .put_object_lock_configuration()
+        .bucket("archive")
+        .object_lock_configuration(configuration)
+        .send()
+        .await
+        .unwrap();
+    drop(gateway);
+
+    let gateway = Gateway::start(folder.path(), &format!("{BASE}{LATER}"));
+    let client = &gateway.client;
+    let create = || client.create_bucket().bucket("archive").object_lock_enabled_for_bucket(true).send();
+    create().await.unwrap();
+    let stored = client
         .put_object()
-        .bucket("clinic")
+        .bucket("archive")
         .key("record")
         .tagging("data-class=personal&subject-country=CN")
         .body(ByteStream::from_static(b"kept in China"))
         .send()
         .await
         .unwrap();
-    let list = client.list_objects_v2().bucket("clinic").send().await.unwrap();
-    assert_eq!(list.contents().len(), 1);
+    let version = stored.version_id().unwrap();
+    let head = client.head_object().bucket("archive").key("record").send().await.unwrap();
+    assert_eq!(head.object_lock_mode(), Some(&ObjectLockMode::Governance));
+    let delete = || client.delete_object().bucket("archive").key("record").version_id(version);
+    let denied = delete().send().await.unwrap_err().into_service_error();
+    assert_eq!(denied.meta().code(), Some("AccessDenied"));
+    delete().bypass_governance_retention(true).send().await.unwrap();
 }

@@ -15,6 +15,7 @@ macro_rules! conformance {
         $crate::catalogue::conformance::conformance!(@ $open;
             an_unknown_object_has_no_placement
             a_setting_is_kept_with_its_bucket_and_ends_with_it
+            bytes_that_are_gone_end_their_version_and_no_other
             a_recorded_write_is_found_as_it_was_recorded
             answers_for_many_objects_come_in_the_order_asked
             an_intent_survives_as_it_was_opened_until_it_is_dropped
@@ -386,6 +387,8 @@ pub async fn a_setting_is_kept_with_its_bucket_and_ends_with_it(c: &dyn Catalogu
         owner: "app".to_owned(),
         created_at: 7,
         versioning: Versioning::Never,
+        object_lock: Default::default(),
+        places: None,
     };
     assert!(c.create_bucket(bucket.clone()).await.unwrap());
     cors("one").await.unwrap();
@@ -410,13 +413,25 @@ pub async fn buckets_are_created_once_listed_by_name_and_deleted(c: &dyn Catalog
         owner: "app".to_owned(),
         created_at: 7,
         versioning: Versioning::Never,
+        object_lock: Default::default(),
+        places: None,
     };
-    let (one, two) = (bucket("bucket-1", Some("cn-1")), bucket("bucket-2", None));
+    let one = Bucket {
+        versioning: Versioning::Enabled,
+        object_lock: ObjectLock::Enabled,
+        places: Some([id("cn-1")].into()),
+        ..bucket("bucket-1", Some("cn-1"))
+    };
+    let two = bucket("bucket-2", None);
     assert!(c.create_bucket(two.clone()).await.unwrap());
     assert!(c.create_bucket(one.clone()).await.unwrap());
     assert!(!c.create_bucket(Bucket { owner: "thief".to_owned(), ..one.clone() }).await.unwrap());
     assert_eq!(c.find_bucket(c.bucket_handle("bucket-1")).await.unwrap(), Some(one.clone()));
-    assert_eq!(c.buckets().await.unwrap(), [one, two]);
+    assert_eq!(c.buckets().await.unwrap(), [one.clone(), two]);
+    let everywhere = BTreeSet::from([id("cn-1"), id("de-1")]);
+    c.set_places(c.bucket_handle("bucket-1"), everywhere.clone()).await.unwrap();
+    let moved = Bucket { places: Some(everywhere), ..one };
+    assert_eq!(c.find_bucket(c.bucket_handle("bucket-1")).await.unwrap(), Some(moved));
     c.delete_bucket(c.bucket_handle("bucket-1")).await.unwrap();
     c.delete_bucket(c.bucket_handle("bucket-1")).await.unwrap();
     assert_eq!(c.find_bucket(c.bucket_handle("bucket-1")).await.unwrap(), None);

@@ -6,6 +6,8 @@
 mod conformance;
 pub mod sqlite;
 
+use std::collections::BTreeSet;
+
 use futures_util::future::BoxFuture;
 
 use crate::label::{ClassSet, Coverage, Evidence};
@@ -81,6 +83,24 @@ pub struct Bucket {
     pub owner: String,
     pub created_at: u64,
     pub versioning: Versioning,
+    pub object_lock: ObjectLock,
+    /// Where the bucket is, with all its settings. `None` where nobody kept account of it: then it is taken to be in all locations.
+    pub places: Option<BTreeSet<LocationId>>,
+}
+
+impl Bucket {
+    /// Whether an object of the bucket may be stored in a location.
+    pub fn is_in(&self, location: &LocationId) -> bool {
+        self.places.as_ref().is_none_or(|places| places.contains(location))
+    }
+}
+
+/// Whether objects of a bucket can be locked. For ever what it was when the bucket was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ObjectLock {
+    #[default]
+    Without,
+    Enabled,
 }
 
 /// Whether a bucket keeps the versions of its objects.
@@ -147,11 +167,17 @@ pub struct Known {
     pub order: u64,
 }
 
-/// A setting of a bucket that the gateway itself carries out, and no location.
+/// A setting of a bucket. The first two the gateway carries out itself; the others all locations do, and they are kept here for
+/// a location that is added later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Setting {
     Cors,
     Tagging,
+    Encryption,
+    Lifecycle,
+    ObjectLock,
+    OwnershipControls,
+    PublicAccessBlock,
 }
 
 /// A write that was begun and has not been settled.
@@ -340,8 +366,9 @@ pub trait Catalogue: Send + Sync {
         version: VersionAt,
         draft: EntryDraft,
     ) -> Answer<'_, Receipt>;
-    /// One transaction: end of a placement whose bytes are gone from their location without the gateway, and its `delete`
-    /// entry. `None`, and no change, when the object is not placed like that any more.
+    /// One transaction: end of a version whose bytes are gone from their location without the gateway, and its `delete`
+    /// entry; the next older version is the newest then. `None`, and no change, when the catalogue does not have this very version
+    /// any more, or while an intent of the key is open: that may be about these bytes.
     fn record_vanished(
         &self,
         handle: ObjectHandle,
@@ -372,12 +399,14 @@ pub trait Catalogue: Send + Sync {
     fn find_bucket(&self, handle: BucketHandle) -> Answer<'_, Option<Bucket>>;
     fn delete_bucket(&self, handle: BucketHandle) -> Answer<'_, ()>;
     fn set_versioning(&self, handle: BucketHandle, versioning: Versioning) -> Answer<'_, ()>;
+    /// Keeps account of where a bucket is.
+    fn set_places(&self, handle: BucketHandle, places: BTreeSet<LocationId>) -> Answer<'_, ()>;
     fn buckets(&self) -> Answer<'_, Vec<Bucket>>;
     /// Keeps a setting of a bucket, or forgets it. It ends with its bucket.
     fn set_setting(&self, bucket: BucketHandle, setting: Setting, document: Option<String>)
     -> Answer<'_, ()>;
     fn setting(&self, bucket: BucketHandle, setting: Setting) -> Answer<'_, Option<String>>;
-    /// The current placements of up to `limit` objects of this bucket.
+    /// Up to `limit` objects, versions and delete markers of this bucket.
     fn placed_in(&self, bucket: BucketHandle, limit: usize) -> Answer<'_, Vec<(ObjectHandle, Placement)>>;
     /// Objects, versions and delete markers that the catalogue places in this bucket, up to `limit`.
     fn count_in_bucket(&self, handle: BucketHandle, limit: usize) -> Answer<'_, usize>;

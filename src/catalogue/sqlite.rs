@@ -16,7 +16,7 @@ mod settings;
 mod versions;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -367,6 +367,10 @@ impl Catalogue for SqliteCatalogue {
 
     fn set_versioning(&self, handle: BucketHandle, versioning: Versioning) -> Answer<'_, ()> {
         self.write(move |tx| tx.set_versioning(handle, versioning))
+    }
+
+    fn set_places(&self, handle: BucketHandle, places: BTreeSet<LocationId>) -> Answer<'_, ()> {
+        self.write(move |tx| tx.set_places(handle, &places))
     }
 
     fn buckets(&self) -> Answer<'_, Vec<Bucket>> {

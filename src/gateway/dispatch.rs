@@ -76,10 +76,12 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         Op::DeleteBucketCors | Op::DeleteBucketTagging => Box::pin(settings::forget(gateway, call)),
         Op::GetBucketEncryption
         | Op::GetBucketLifecycleConfiguration
+        | Op::GetObjectLockConfiguration
         | Op::GetPublicAccessBlock
         | Op::GetBucketOwnershipControls => Box::pin(settings::of_locations(gateway, call)),
         Op::PutBucketEncryption
         | Op::PutBucketLifecycleConfiguration
+        | Op::PutObjectLockConfiguration
         | Op::PutPublicAccessBlock
         | Op::PutBucketOwnershipControls => Box::pin(settings::at_locations(gateway, call, body)),
         Op::DeleteBucketEncryption

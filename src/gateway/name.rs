@@ -91,22 +91,24 @@ const HARMLESS: [&str; 3] = ["private", "bucket-owner-read", "bucket-owner-full-
 const CANNED: [&str; 5] =
     ["public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"];
 
-/// A grant at a location would hand out the object past the rules about readers. A bucket with locks keeps versions of
-/// its objects. Presigned URLs can carry both in the query.
+/// A grant at a location would hand out the object past the rules about readers. Presigned URLs can carry one in the query; a
+/// bucket's object lock there would be passed over, for the gateway makes the bucket in words of its own.
 fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), S3Error> {
-    let in_headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?")));
-    for (name, value) in in_headers.chain(query.iter()) {
+    let in_headers =
+        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?"), false));
+    let in_query = query.iter().map(|(name, value)| (name, value, true));
+    for (name, value, queried) in in_headers.chain(in_query) {
         let is = |start: &str| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
         if is("x-amz-acl") && !CANNED.contains(&value) && !HARMLESS.contains(&value) {
             return Err(S3Error::new(Code::InvalidArgument, "x-amz-acl does not name a canned list."));
         }
         let grants = is("x-amz-grant-") || (is("x-amz-acl") && !HARMLESS.contains(&value));
-        let locks = is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false");
+        let locks = queried && is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false");
         let message = if grants {
             "Grants to others (x-amz-acl, x-amz-grant-*) are not implemented by this gateway: who may read is for its \
              apps and policies to say."
         } else if locks {
-            "Buckets with object lock are not implemented by this gateway."
+            "x-amz-bucket-object-lock-enabled must be a signed header, not a query parameter."
         } else {
             continue;
         };
@@ -160,17 +162,17 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_granted_or_locked_at_a_location() {
-        let refusals = [
-            ("x-amz-acl", "public-read"),
-            ("x-amz-grant-read", "id=1"),
-            ("x-amz-bucket-object-lock-enabled", "true"),
-        ];
+    fn nothing_is_granted_at_a_location() {
+        let refusals = [("x-amz-acl", "public-read"), ("x-amz-grant-read", "id=1")];
         for (name, value) in refusals {
             assert_eq!(refused(&headers(&[(name, value)]), ""), Some(Code::NotImplemented), "{name}");
             let query = format!("X-Amz-{}={value}", &name["x-amz-".len()..]);
             assert_eq!(refused(&HeaderMap::new(), &query), Some(Code::NotImplemented), "{query}");
         }
+        let lock = ("x-amz-bucket-object-lock-enabled", "true");
+        assert_eq!(refused(&headers(&[lock]), ""), None);
+        let in_query = "X-Amz-Bucket-Object-Lock-Enabled=true";
+        assert_eq!(refused(&HeaderMap::new(), in_query), Some(Code::NotImplemented));
         for value in HARMLESS {
             assert_eq!(refused(&headers(&[("x-amz-acl", value)]), ""), None);
         }

@@ -3,25 +3,22 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
-use super::{forward, read_document, record, versioning, xml_response};
+use super::markers::{self, Left};
+use super::presence::{self, LOCK_ENABLED};
+use super::vanished::{self, Vanished};
+use super::{forward, read_document, record, settings, xml_response};
 use crate::body::Body;
-use crate::catalogue::{Bucket, BucketHandle, Versioning};
+use crate::catalogue::{Bucket, ObjectLock, Versioning};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
-use crate::label::Labels;
 use crate::locations::Location;
-use crate::log::{DecisionFacts, Event};
-use crate::names::LocationId;
 use crate::s3::checksum::Subject;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::{self, Bound, BucketEntry, BucketList, Grants};
 
-/// Placements that are ended in one go.
-const VANISHED_AT_ONCE: usize = 256;
 const MAX_DOCUMENT: usize = 64 << 10;
 const CANNED_ACL: &str = "x-amz-acl";
 /// The region whose buckets have no constraint.
@@ -44,6 +41,15 @@ pub async fn existing(gateway: &Gateway, call: &Call) -> Result<Bucket, Failure>
 pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     let document = read_document(&call, body, MAX_DOCUMENT, Subject::Body).await?;
     let constraint = xml::parse_create_bucket(&document, Bound(MAX_DOCUMENT))?;
+    let lock = match call.parts.headers.get(LOCK_ENABLED).map(|value| value.as_bytes().to_ascii_lowercase()) {
+        None => ObjectLock::Without,
+        Some(text) if text == b"false" => ObjectLock::Without,
+        Some(text) if text == b"true" => ObjectLock::Enabled,
+        Some(_) => {
+            let error = S3Error::new(Code::InvalidArgument, "Object lock is either true or false.");
+            return Err(error.detail("ArgumentName", LOCK_ENABLED).into());
+        }
+    };
     let home = match &constraint {
         Some(named) => Some(gateway.locations.by_region_or_id(named).ok_or_else(|| {
             S3Error::new(
@@ -64,25 +70,26 @@ pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Res
         constraint,
         owner: call.app.id.to_string(),
         created_at: record::now_ms(),
-        versioning: Versioning::Never,
+        // What can be locked is a version (S3 user guide, "Locking objects").
+        versioning: match lock {
+            ObjectLock::Enabled => Versioning::Enabled,
+            ObjectLock::Without => Versioning::Never,
+        },
+        object_lock: lock,
+        places: Some(gateway.locations.ids().cloned().collect()),
     };
     let handle = gateway.catalogue.bucket_handle(name.as_str());
+    // In turn: what one request gives up, another must not have found.
+    let _turn = gateway.key_locks.lock(settings::turn(&gateway, &call)?).await;
     if let Some(existing) = gateway.catalogue.find_bucket(handle).await? {
         // The configuration may have got a location since: asking again brings the bucket there.
-        if existing.owner == bucket.owner {
-            match create_everywhere(&gateway, &call).await {
-                // Some servers say so of a bucket that is one's own, which it is wherever it has been before.
-                Err(failure) if failure.error.code == Code::BucketAlreadyExists => {}
-                other => other?,
-            }
-            if let Some(status) = versioning::status(existing.versioning) {
-                versioning::bring(&gateway, &call, status).await?;
-            }
+        if existing.owner == bucket.owner && existing.object_lock == bucket.object_lock {
+            presence::complete(&gateway, &call).await?;
         }
         return taken(&call, &existing, &bucket);
     }
     // Everywhere first: a bucket that the catalogue knows can take an object at once in any location.
-    create_everywhere(&gateway, &call).await?;
+    presence::create(&gateway, &name, lock).await?;
     if !gateway.catalogue.create_bucket(bucket.clone()).await? {
         // Somebody was faster.
         let existing = gateway.catalogue.find_bucket(handle).await?;
@@ -106,55 +113,13 @@ fn taken(call: &Call, existing: &Bucket, wanted: &Bucket) -> Result<Response<Bod
         let message = "The requested bucket name is not available.";
         return Err(Failure::client(Code::BucketAlreadyExists, message));
     }
-    if call.identity.region == FIRST_REGION && wanted.constraint.is_none() {
+    let alike = wanted.constraint.is_none() && wanted.object_lock == existing.object_lock;
+    if call.identity.region == FIRST_REGION && alike {
         return Ok(created(existing));
     }
     Err(Failure::client(
         Code::BucketAlreadyOwnedByYou,
         "Your previous request to create the named bucket succeeded and you already own it.",
-    ))
-}
-
-async fn create_everywhere(gateway: &Gateway, call: &Call) -> Result<(), Failure> {
-    let everywhere = join_all(gateway.locations.all().map(|location| create_at(location, call))).await;
-    everywhere.into_iter().collect()
-}
-
-async fn create_at(location: &Location, call: &Call) -> Result<(), Failure> {
-    // S3 wants the constraint to be the endpoint's own region, and none for us-east-1.
-    let body = match location.facts.region.as_str() {
-        FIRST_REGION => Body::empty(),
-        region => Body::full(xml::create_bucket_configuration(region)),
-    };
-    let request = forward::request(Method::PUT, call.bucket()?, None, "", HeaderMap::new(), body)?;
-    let response = location.call(request).await?;
-    let status = response.status();
-    if status.is_success() {
-        return Ok(());
-    }
-    let document = response.into_body().collect_limited(MAX_DOCUMENT).await?;
-    let code = xml::parse_error(&document).map(|error| error.code).unwrap_or_default();
-    if code == Code::BucketAlreadyOwnedByYou.name() {
-        return Ok(());
-    }
-    let refused = |code, message| Err(Failure::client(code, message));
-    if code == Code::BucketAlreadyExists.name() {
-        return refused(Code::BucketAlreadyExists, "The requested bucket name is not available.");
-    }
-    // Servers differ in which names they take, and no other try will make one do.
-    if code == Code::InvalidBucketName.name() {
-        return refused(
-            Code::InvalidBucketName,
-            "A location of this gateway does not take this bucket name.",
-        );
-    }
-    if code == Code::TooManyBuckets.name() {
-        return refused(Code::TooManyBuckets, "A location of this gateway takes no more buckets.");
-    }
-    Err(Failure::unavailable(
-        Blame::Location,
-        "The bucket could not be created in every location. Send the request again.",
-        format!("location {} answered {status} {code}", location.facts.id),
     ))
 }
 
@@ -170,17 +135,17 @@ pub async fn head(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, F
 
 /// DeleteBucket: only when it is empty everywhere.
 pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let _turn = gateway.key_locks.lock(settings::turn(&gateway, &call)?).await;
     let bucket = existing(&gateway, &call).await?;
     let handle = gateway.catalogue.bucket_handle(call.bucket()?.as_str());
     let not_empty = || Failure::client(Code::BucketNotEmpty, "The bucket you tried to delete is not empty.");
-    let placed = gateway.catalogue.count_in_bucket(handle, 1).await? > 0;
-    if placed && bucket.versioning.keeps() {
-        return Err(not_empty());
-    }
     let mut empty = BTreeSet::new();
     // Ask all before the first is deleted: a bucket gone in one place and full in another helps nobody.
     for location in gateway.locations.all() {
-        let query = "list-type=2&max-keys=1";
+        let query = match bucket.versioning.keeps() {
+            true => "versions&max-keys=1",
+            false => "list-type=2&max-keys=1",
+        };
         let request =
             forward::request(Method::GET, call.bucket()?, None, query, HeaderMap::new(), Body::empty())?;
         let response = location.call(request).await?;
@@ -190,12 +155,22 @@ pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
             status => return Err(declined(location, status)),
         }
         let document = response.into_body().collect_limited(1 << 20).await?;
-        if !xml::parse_list(&document)?.entries.is_empty() {
-            return Err(not_empty());
+        let holds_nothing = match bucket.versioning.keeps() {
+            true => xml::parse_versions(&document)?.entries.is_empty(),
+            false => xml::parse_list(&document)?.entries.is_empty(),
+        };
+        if !holds_nothing {
+            // Delete markers that hide nothing: a lifecycle made them, or left them behind.
+            let knows_nothing = gateway.catalogue.count_in_bucket(handle, 1).await? == 0;
+            if !knows_nothing || markers::clear(&gateway, location, call.bucket()?).await? == Left::Something
+            {
+                return Err(not_empty());
+            }
         }
         empty.insert(location.facts.id.clone());
     }
-    if placed && forget_vanished(&gateway, &call, handle, &empty).await? == Vanished::NotAll {
+    // What a lifecycle took is in nobody's way.
+    if vanished::end_all(&gateway, &call, handle, &empty).await? == Vanished::Unproved {
         return Err(not_empty());
     }
     let mut deleted: Vec<&Location> = Vec::new();
@@ -206,8 +181,7 @@ pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
         match response.status() {
             // A write came in between. It stays a bucket, and one that can take an object in any location.
             StatusCode::CONFLICT => {
-                let again = join_all(deleted.into_iter().map(|location| create_at(location, &call))).await;
-                again.into_iter().collect::<Result<Vec<()>, Failure>>()?;
+                presence::restore(&gateway, call.bucket()?, &bucket, &deleted).await?;
                 return Err(not_empty());
             }
             status if status.is_success() || status == StatusCode::NOT_FOUND => deleted.push(location),
@@ -218,49 +192,6 @@ pub async fn delete(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;
     Ok(response)
-}
-
-/// Whether what the catalogue places in a bucket is gone from its locations.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Vanished {
-    All,
-    NotAll,
-}
-
-/// Ends the placements of objects that a lifecycle took: all locations say that they hold nothing. Not of those at a
-/// location that did not say so.
-async fn forget_vanished(
-    gateway: &Arc<Gateway>,
-    call: &Call,
-    bucket: BucketHandle,
-    empty: &BTreeSet<LocationId>,
-) -> Result<Vanished, Failure> {
-    loop {
-        let placed = gateway.catalogue.placed_in(bucket, VANISHED_AT_ONCE).await?;
-        if placed.is_empty() {
-            return Ok(Vanished::All);
-        }
-        if placed.iter().any(|(_, placement)| !empty.contains(&placement.location)) {
-            return Ok(Vanished::NotAll);
-        }
-        let ends = placed.into_iter().map(|(handle, placement)| async move {
-            let facts = gateway.locations.facts(&placement.location)?;
-            let labels = Labels {
-                classes: placement.classes,
-                subjects: placement.subjects,
-                coverage: placement.coverage,
-                evidence: Vec::new(),
-            };
-            let decision = DecisionFacts::default();
-            let mut draft = record::draft(call, Event::Delete, facts.country, &labels, decision);
-            draft.from.push(record::place(&facts));
-            draft.sealed.etag = Some(placement.etag.clone());
-            // In turn with writes of the same key.
-            let _guard = gateway.key_locks.lock(handle).await;
-            Ok::<_, Failure>(gateway.catalogue.record_vanished(handle, placement, draft).await?)
-        });
-        join_all(ends).await.into_iter().collect::<Result<Vec<_>, Failure>>()?;
-    }
 }
 
 fn declined(location: &Location, status: StatusCode) -> Failure {
@@ -287,7 +218,11 @@ pub async fn acl(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Fa
 pub async fn put_acl(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     let bucket = existing(&gateway, &call).await?;
     let document = read_document(&call, body, MAX_DOCUMENT, Subject::Body).await?;
-    if !document.is_empty() || !call.parts.headers.contains_key(CANNED_ACL) {
+    if document.is_empty() && !call.parts.headers.contains_key(CANNED_ACL) {
+        let error = S3Error::new(Code::MissingSecurityHeader, "Your request was missing a required header");
+        return Err(error.detail("MissingHeaderName", CANNED_ACL).into());
+    }
+    if !document.is_empty() {
         check_acl(&document, &bucket.owner, &call)?;
     }
     Ok(Response::new(Body::empty()))

@@ -10,7 +10,7 @@ use super::conditions::{Conditions, same_etag};
 use super::record::{self, answer_stored, refuse};
 use super::settle::is_unclear;
 use super::store::{Content, Stored, Verdict, Write, store};
-use super::{buckets, forward, header_text, labels, versions};
+use super::{buckets, copied_tags, forward, header_text, labels, versions};
 use crate::body::Body;
 use crate::catalogue::{IntentKind, Placement, Version, VersionKind};
 use crate::clock::iso8601;
@@ -68,7 +68,7 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         let home = gateway.home_country(bucket.home.as_ref());
         return Err(refuse(&gateway, &call, &labels, &decision, home).await);
     }
-    let permit = choose(&gateway, &decision, bucket.home.as_ref())?;
+    let permit = choose(&gateway, &decision, &bucket)?;
     if permit.location().id != origin.facts.id {
         return copy_across(&gateway, call, bucket, labels, origin).await;
     }
@@ -132,6 +132,7 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         return Ok(Response::from_parts(parts, Body::full(document)));
     };
     let version = versions::id_in(&parts.headers);
+    let verdict = copied_tags::label(&write, verdict, version.as_deref()).await?;
     let recorded = write.record(verdict, Some(result.etag), version).await?;
     let mut parts = parts;
     versions::show_written(&gateway, &write.call, &recorded.placement, &mut parts.headers)?;
@@ -139,6 +140,11 @@ pub async fn copy_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<B
         versions::show_source(&gateway, &source.bucket, &source.key, placement, &mut parts.headers)?;
     }
     Ok(answer_stored(Response::from_parts(parts, Body::full(document)), &recorded))
+}
+
+/// Whether a directive of the call has the copy take what the request says, and nothing of its source.
+pub(super) fn replaces(call: &Call, directive: &str) -> bool {
+    header_text(&call.parts.headers, directive).is_some_and(|value| value.eq_ignore_ascii_case("REPLACE"))
 }
 
 /// The source of a copy, and where it rests.
@@ -397,10 +403,8 @@ async fn destination_headers(
     origin: &Placement,
     from: &HeaderMap,
 ) -> Result<HeaderMap, Failure> {
-    let directive = |name: &str| header_text(&call.parts.headers, name);
-    let replaces = |name: &str| directive(name).is_some_and(|value| value.eq_ignore_ascii_case("REPLACE"));
     let mut headers = without_source(forward::onward_headers(&call.parts));
-    if !replaces("x-amz-metadata-directive") {
+    if !replaces(call, "x-amz-metadata-directive") {
         for (name, value) in from {
             let system = matches!(
                 *name,
@@ -416,7 +420,7 @@ async fn destination_headers(
             }
         }
     }
-    if !replaces("x-amz-tagging-directive") && from.contains_key("x-amz-tagging-count") {
+    if !replaces(call, "x-amz-tagging-directive") && from.contains_key("x-amz-tagging-count") {
         let tagging = match versions::only(origin).as_str() {
             "" => "tagging".to_owned(),
             only => format!("tagging&{only}"),

@@ -300,7 +300,7 @@ impl Deletion<'_> {
             let home = gateway.home_country(bucket.home.as_ref());
             return Err(refuse(gateway, call, &labels, &decision, home).await);
         }
-        let permit = choose(gateway, &decision, bucket.home.as_ref())?;
+        let permit = choose(gateway, &decision, bucket)?;
         Ok(record::placement(&labels, &permit, 0))
     }
 

@@ -7,6 +7,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use super::conditions::same_etag;
 use super::record::{self, decided, refuse, set};
 use super::settle::{held, settle_key};
+use super::vanished::{self, Vanished};
 use super::{buckets, forward, labels, versions};
 use crate::body::Body;
 use crate::catalogue::{ObjectHandle, Placement, Which};
@@ -64,6 +65,10 @@ async fn settled_read(
     let response = fetch(gateway, call, &placement).await?;
     // Nothing there is nothing to be cautious about.
     let is_gone = response.status() == StatusCode::NOT_FOUND;
+    if is_gone && vanished::end_if_gone(gateway, call, handle, &placement).await? == Vanished::Ended {
+        // Each turn of this ends a version.
+        return Box::pin(settled_read(gateway, call, handle, which)).await;
+    }
     if is_gone && which.is_none() && placement.version.is_some() {
         // The location speaks of a version, which the client did not.
         return Err(missing(gateway, call, which).await);

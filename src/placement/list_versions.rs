@@ -1,7 +1,8 @@
 //! ListObjectVersions: the locations' own lists of versions, merged by key and, within a key, in the order of the catalogue.
 //!
 //! A location lists its versions of a key in the order in which they were written, which is the catalogue's order too, for a key
-//! has one writer at a time. What the catalogue does not know is passed over; which version is the latest it says alone.
+//! has one writer at a time. What the catalogue does not know is passed over, but for a delete marker that a location made by itself;
+//! which version is the latest the catalogue says alone.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use futures_util::future::try_join_all;
 use http::Response;
 
 use super::list::{is_settled, merged as merged_objects, read};
+use super::markers::{self, Met};
 use super::{buckets, versions, xml_response};
 use crate::body::Body;
 use crate::catalogue::{Known, VersionAt, VersionKind, Versioning, Which};
@@ -436,7 +438,20 @@ impl Source<'_> {
             .entries
             .iter()
             .map(|entry| (gateway.catalogue.object_handle(bucket.as_str(), &entry.key), at(entry)));
-        let known = gateway.catalogue.find_versions(asked.collect()).await?;
+        let asked: Vec<_> = asked.collect();
+        let mut known = gateway.catalogue.find_versions(asked.clone()).await?;
+        let mut met = Met::PassedOver;
+        for (entry, _) in page.entries.iter().zip(&known).filter(|(_, known)| known.is_none()) {
+            if entry.element == VersionElement::DeleteMarker
+                && entry.is_latest
+                && markers::take_over(gateway, self.location, bucket, entry).await? == Met::TakenOver
+            {
+                met = Met::TakenOver;
+            }
+        }
+        if met == Met::TakenOver {
+            known = gateway.catalogue.find_versions(asked).await?;
+        }
         let mut items = Vec::with_capacity(page.entries.len() + page.common_prefixes.len());
         for (mut entry, known) in page.entries.into_iter().zip(known) {
             // Rolled up here too, in case the location does not.

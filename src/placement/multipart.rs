@@ -48,7 +48,7 @@ pub async fn create(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>,
         let home = gateway.home_country(bucket.home.as_ref());
         return Err(refuse(&gateway, &call, &labels, &decision, home).await);
     }
-    let permit = choose(&gateway, &decision, bucket.home.as_ref())?;
+    let permit = choose(&gateway, &decision, &bucket)?;
     let location = gateway.locations.storing(&permit)?;
     let headers = forward::onward_headers(&call.parts);
     let query = call.target.query.for_location(&[]);

@@ -10,8 +10,9 @@ use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
 use crate::gateway::form::Form;
+use crate::names::ObjectKey;
 use crate::s3::error::Code;
-use crate::s3::operation::{encode, encode_path};
+use crate::s3::operation::{OpError, encode, encode_path};
 use crate::s3::xml;
 
 /// Stores the file of a form where its labels allow.
@@ -23,7 +24,10 @@ pub async fn post_object(
     let form = call.parts.extensions.remove::<Form>().ok_or_else(|| {
         Failure::client(Code::InvalidRequest, "A form is signed by its policy, and not in a header or query.")
     })?;
-    let key = form.key.parse()?;
+    let key: ObjectKey = form.key.parse()?;
+    if key.leads_out_of_its_bucket() {
+        return Err(OpError::KeyLeadsOut.into());
+    }
     let bucket = call.bucket()?.clone();
     let place = format!("{}/{bucket}/{}", origin(&call), encode_path(form.key.as_str()));
     call.target.key = Some(key);

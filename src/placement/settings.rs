@@ -1,22 +1,26 @@
 //! Settings of buckets.
 //!
-//! Cross-origin rules and tags are kept in the catalogue: the gateway carries them out itself. Encryption, lifecycle, public
-//! access block and ownership controls are for locations to carry out: each gets the same document, or none keeps it.
+//! Cross-origin rules and tags are kept in the catalogue: the gateway carries them out itself. Encryption, lifecycle, object lock,
+//! public access block and ownership controls are for locations to carry out: each gets the same document, or none keeps it. The
+//! catalogue remembers it for locations that are added later.
 
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::settle::is_unclear;
 use super::{buckets, forward, read_document, xml_response};
 use crate::body::Body;
-use crate::catalogue::{ObjectHandle, Setting};
+use crate::catalogue::{ObjectHandle, ObjectLock, Setting};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
 use crate::locations::Location;
-use crate::s3::checksum::Subject;
+use crate::names::BucketName;
+use crate::s3::checksum::{Md5Hasher, Subject};
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::Operation;
 use crate::s3::payload::strip_framing;
@@ -83,13 +87,21 @@ pub async fn of_locations(gateway: Arc<Gateway>, call: Call) -> Result<Response<
 pub async fn at_locations(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     buckets::existing(&gateway, &call).await?;
     let document = read_document(&call, body, MAX_DOCUMENT, Subject::Body).await?;
-    xml::check_root(&document, Bound(MAX_DOCUMENT), root(call.target.operation))?;
+    let setting = setting(call.target.operation)?;
+    xml::check_root(&document, Bound(MAX_DOCUMENT), setting.root)?;
     let mut headers = forward::onward_headers(&call.parts);
     strip_framing(&mut headers, call.identity.payload, document.len() as u64);
     headers.remove("x-amz-trailer");
 
     // In turn: of two settings at once, locations could keep a different one each.
     let _turn = gateway.key_locks.lock(turn(&gateway, &call)?).await;
+    let bucket = buckets::existing(&gateway, &call).await?;
+    if setting.name == Setting::ObjectLock && bucket.object_lock == ObjectLock::Without {
+        // A location could lock the bucket nonetheless, and never unlock it when another one cannot.
+        let message =
+            "Object Lock configuration cannot be enabled on existing buckets. Create a bucket with it.";
+        return Err(Failure::client(Code::InvalidBucketState, message));
+    }
     let mut before = Vec::new();
     for location in gateway.locations.all() {
         before.push((location, Before::of(location, &call).await?));
@@ -110,6 +122,7 @@ pub async fn at_locations(gateway: Arc<Gateway>, call: Call, body: Body) -> Resu
         }
         return Err(failure);
     }
+    remember(&gateway, &call, setting.name, Some(&document)).await?;
     Ok(bare(StatusCode::OK))
 }
 
@@ -124,7 +137,48 @@ pub async fn off_locations(gateway: Arc<Gateway>, call: Call) -> Result<Response
             return Err(refused(location, response).await);
         }
     }
+    remember(&gateway, &call, setting(call.target.operation)?.name, None).await?;
     Ok(bare(StatusCode::NO_CONTENT))
+}
+
+/// Gives a location that was added later what the others were given.
+pub(super) async fn give(gateway: &Gateway, location: &Location, bucket: &BucketName) -> Result<(), Failure> {
+    let handle = gateway.catalogue.bucket_handle(bucket.as_str());
+    for LocationSetting { name, query, .. } in AT_LOCATIONS {
+        let Some(document) = gateway.catalogue.setting(handle, *name).await? else { continue };
+        let document = Bytes::from(document);
+        let headers = with_md5(&document);
+        let body = Body::full(document);
+        let response =
+            location.call(forward::request(Method::PUT, bucket, None, query, headers, body)?).await?;
+        if !response.status().is_success() {
+            return Err(refused(location, response).await);
+        }
+    }
+    Ok(())
+}
+
+async fn remember(
+    gateway: &Gateway,
+    call: &Call,
+    setting: Setting,
+    document: Option<&Bytes>,
+) -> Result<(), Failure> {
+    let handle = gateway.catalogue.bucket_handle(call.bucket()?.as_str());
+    // It has been read as XML, which is UTF-8.
+    let document = document.map(|document| String::from_utf8_lossy(document).into_owned());
+    Ok(gateway.catalogue.set_setting(handle, setting, document).await?)
+}
+
+/// Some locations take no setting without it (S3 API reference, PutObjectLockConfiguration).
+fn with_md5(document: &[u8]) -> HeaderMap {
+    let mut md5 = Md5Hasher::default();
+    md5.update(document);
+    let mut headers = HeaderMap::new();
+    if let Ok(value) = HeaderValue::from_str(&STANDARD.encode(md5.finish())) {
+        headers.insert("content-md5", value);
+    }
+    headers
 }
 
 /// What a location had before.
@@ -146,7 +200,7 @@ impl Before {
     async fn restore(&self, location: &Location, call: &Call) -> Result<(), Failure> {
         let request = match self {
             Before::Nothing => request(call, Method::DELETE, HeaderMap::new(), Bytes::new())?,
-            Before::Document(document) => request(call, Method::PUT, HeaderMap::new(), document.clone())?,
+            Before::Document(document) => request(call, Method::PUT, with_md5(document), document.clone())?,
         };
         let status = location.call(request).await?.status();
         if status.is_success() || status == StatusCode::NOT_FOUND {
@@ -198,19 +252,55 @@ fn request(
     Ok(forward::request(method, call.bucket()?, None, &query, headers, Body::full(document))?)
 }
 
-/// The root element of a setting's document.
-fn root(operation: Operation) -> &'static str {
-    match operation {
-        Operation::PutBucketLifecycleConfiguration => "LifecycleConfiguration",
-        Operation::PutPublicAccessBlock => "PublicAccessBlockConfiguration",
-        Operation::PutBucketOwnershipControls => "OwnershipControls",
-        _ => "ServerSideEncryptionConfiguration",
-    }
+/// A setting that locations carry out.
+#[derive(Debug)]
+struct LocationSetting {
+    name: Setting,
+    /// What a request about it names.
+    query: &'static str,
+    /// The root element of its document.
+    root: &'static str,
 }
 
-/// The lock of one setting of one bucket: no object has a handle like it.
+const AT_LOCATIONS: &[LocationSetting] = &[
+    LocationSetting {
+        name: Setting::Encryption,
+        query: "encryption",
+        root: "ServerSideEncryptionConfiguration",
+    },
+    LocationSetting { name: Setting::Lifecycle, query: "lifecycle", root: "LifecycleConfiguration" },
+    LocationSetting { name: Setting::ObjectLock, query: "object-lock", root: "ObjectLockConfiguration" },
+    LocationSetting {
+        name: Setting::OwnershipControls,
+        query: "ownershipControls",
+        root: "OwnershipControls",
+    },
+    LocationSetting {
+        name: Setting::PublicAccessBlock,
+        query: "publicAccessBlock",
+        root: "PublicAccessBlockConfiguration",
+    },
+];
+
+/// Which setting an operation puts or deletes.
+fn setting(operation: Operation) -> Result<&'static LocationSetting, Failure> {
+    let name = match operation {
+        Operation::PutBucketEncryption | Operation::DeleteBucketEncryption => Setting::Encryption,
+        Operation::PutBucketLifecycleConfiguration | Operation::DeleteBucketLifecycle => Setting::Lifecycle,
+        Operation::PutObjectLockConfiguration => Setting::ObjectLock,
+        Operation::PutBucketOwnershipControls | Operation::DeleteBucketOwnershipControls => {
+            Setting::OwnershipControls
+        }
+        Operation::PutPublicAccessBlock | Operation::DeletePublicAccessBlock => Setting::PublicAccessBlock,
+        other => return Err(Failure::internal(format!("{other} is about no setting of locations"))),
+    };
+    let known = AT_LOCATIONS.iter().find(|setting| setting.name == name);
+    known.ok_or_else(|| Failure::internal("a setting of locations is not in their table"))
+}
+
+/// The lock of all that is set on one bucket: no object has a handle like it.
 pub(super) fn turn(gateway: &Gateway, call: &Call) -> Result<ObjectHandle, Failure> {
-    let name = format!("{}\n{}", call.bucket()?, call.target.query.for_location(&[]));
+    let name = format!("{}\n", call.bucket()?);
     Ok(gateway.catalogue.object_handle(&name, ""))
 }
 

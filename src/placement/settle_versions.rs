@@ -66,7 +66,7 @@ pub(super) async fn unknown(
 }
 
 /// All versions and delete markers that a location has of a key, newest first.
-async fn held(
+pub(super) async fn held(
     gateway: &Gateway,
     location: &LocationId,
     bucket: &BucketName,

@@ -110,7 +110,7 @@ pub(super) async fn store(
     if decision.allowed().is_empty() {
         return Err(refuse(gateway, &write.call, &labels, &decision, home).await);
     }
-    let permit = choose(gateway, &decision, write.bucket.home.as_ref())?;
+    let permit = choose(gateway, &decision, &write.bucket)?;
     let location = gateway.locations.storing(&permit)?;
     conditions.keep_known(&mut headers);
     if conditions != Conditions::None {
@@ -235,7 +235,7 @@ fn gate(write: Arc<Write>, judgement: Judgement, sealed: Arc<Mutex<Option<Verdic
 }
 
 impl Write {
-    fn decide(&self, labels: &Labels) -> Result<Arc<Decision>, Failure> {
+    pub(super) fn decide(&self, labels: &Labels) -> Result<Arc<Decision>, Failure> {
         let held_in = self.origin.as_ref().map(Origin::held_in).unwrap_or_default();
         labels::decide_held(&self.gateway, &self.call, &self.bucket, labels, self.action, held_in)
     }

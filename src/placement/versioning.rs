@@ -8,11 +8,12 @@ use http::{HeaderMap, Method, Response, StatusCode};
 use super::settle::is_unclear;
 use super::{buckets, forward, read_document, settings, xml_response};
 use crate::body::Body;
-use crate::catalogue::Versioning;
+use crate::catalogue::{ObjectLock, Versioning};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
 use crate::locations::Location;
+use crate::names::BucketName;
 use crate::s3::checksum::Subject;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::{self, Bound, VersioningStatus};
@@ -34,6 +35,10 @@ pub async fn put(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Respon
     // In turn: of two requests at once, locations could do as the one says and as the other.
     let _turn = gateway.key_locks.lock(settings::turn(&gateway, &call)?).await;
     let bucket = buckets::existing(&gateway, &call).await?;
+    if bucket.object_lock == ObjectLock::Enabled && wanted == VersioningStatus::Suspended {
+        let message = "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.";
+        return Err(Failure::client(Code::InvalidBucketState, message));
+    }
     let asked = join_all(gateway.locations.all().map(|location| ask(location, &call))).await;
     asked.into_iter().collect::<Result<Vec<()>, Failure>>()?;
 
@@ -46,7 +51,8 @@ pub async fn put(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Respon
         if !matches!(bucket.versioning, Versioning::Enabled | Versioning::Suspended) {
             // Nobody was told that versions are kept: better few of them than many. What it cannot reach stays enabled.
             let all = gateway.locations.all();
-            join_all(all.map(|location| tell(location, &call, VersioningStatus::Suspended))).await;
+            let name = call.bucket()?;
+            join_all(all.map(|location| tell(location, name, VersioningStatus::Suspended))).await;
         }
         return Err(failure);
     }
@@ -68,8 +74,9 @@ pub fn status(versioning: Versioning) -> Option<VersioningStatus> {
 }
 
 /// Has every location keep versions, or none any more.
-pub async fn bring(gateway: &Gateway, call: &Call, wanted: VersioningStatus) -> Result<(), Failure> {
-    let told = join_all(gateway.locations.all().map(|location| tell(location, call, wanted))).await;
+async fn bring(gateway: &Gateway, call: &Call, wanted: VersioningStatus) -> Result<(), Failure> {
+    let name = call.bucket()?;
+    let told = join_all(gateway.locations.all().map(|location| tell(location, name, wanted))).await;
     told.into_iter().collect()
 }
 
@@ -88,11 +95,22 @@ async fn ask(location: &Location, call: &Call) -> Result<(), Failure> {
         .map_err(|_| unable(location, StatusCode::NOT_IMPLEMENTED))
 }
 
-async fn tell(location: &Location, call: &Call, wanted: VersioningStatus) -> Result<(), Failure> {
+/// Has one location keep versions, or none any more.
+pub async fn tell(location: &Location, bucket: &BucketName, wanted: VersioningStatus) -> Result<(), Failure> {
     let body = Body::full(xml::versioning_configuration(Some(wanted)));
-    let request = forward::request(Method::PUT, call.bucket()?, None, "versioning", HeaderMap::new(), body)?;
-    let status = location.call(request).await?.status();
-    if status.is_success() { Ok(()) } else { Err(unable(location, status)) }
+    let request = forward::request(Method::PUT, bucket, None, "versioning", HeaderMap::new(), body)?;
+    let response = location.call(request).await?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(());
+    }
+    let document = response.into_body().collect_limited(MAX_DOCUMENT).await.unwrap_or_default();
+    let code = xml::parse_error(&document).map(|error| error.code).unwrap_or_default();
+    if code == Code::InvalidBucketState.name() {
+        let message = format!("Location {} has locked this bucket's versioning.", location.facts.id);
+        return Err(Failure::client(Code::InvalidBucketState, message));
+    }
+    Err(unable(location, status))
 }
 
 fn unable(location: &Location, status: StatusCode) -> Failure {

@@ -187,6 +187,7 @@ async fn a_form_that_its_policy_does_not_allow_stores_nothing() {
     bucket(&client, "other").await;
     let form = |key: &str| Form::new(&gateway, key, "smuggled");
     form("out/a").send().await.refused(403, "AccessDenied");
+    form("in/../../other/a").send().await.refused(400, "InvalidURI");
     form("in/a").field("acl", "private").send().await.refused(403, "AccessDenied");
     form("in/a").allow(r#"{"x-amz-meta-a": "1"}"#).send().await.refused(403, "AccessDenied");
     form("in/a").allow(r#"["content-length-range", 9, 100]"#).send().await.refused(400, "EntityTooSmall");

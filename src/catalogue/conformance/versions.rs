@@ -157,6 +157,40 @@ pub async fn new_labels_for_an_older_version_do_not_make_it_the_newest(c: &dyn C
     assert_eq!(null.placement.classes, wider.classes);
 }
 
+pub async fn bytes_that_are_gone_end_their_version_and_no_other(c: &dyn Catalogue) {
+    versioned(c).await;
+    let older = add(c, "cn-1", Some("v1"), "e1").await.placement;
+    let newer = add(c, "de-1", Some("v2"), "e2").await.placement;
+    let bucket = c.bucket_handle("bucket");
+    assert_eq!(c.placed_in(bucket, 10).await.unwrap().len(), 2);
+    let vanished =
+        |placement: &Placement| c.record_vanished(handle(c), placement.clone(), draft(Event::Delete, "DE"));
+    // What is not this very version says nothing about it.
+    for other in [
+        Placement { etag: "other".to_owned(), ..newer.clone() },
+        Placement { version: None, ..newer.clone() },
+        Placement { location: id("de-2"), ..newer.clone() },
+        Placement { order: 9, ..newer.clone() },
+    ] {
+        assert_eq!(vanished(&other).await.unwrap(), None);
+    }
+    // Nor while somebody may be writing it.
+    let writing = c.open_intent(intent(c, KEY, version("de-1", None), "DE")).await.unwrap();
+    assert_eq!(vanished(&newer).await.unwrap(), None);
+    c.drop_intent(writing.id).await.unwrap();
+    assert_eq!(etags(c).await, ["e2", "e1"]);
+
+    let receipt = vanished(&newer).await.unwrap().unwrap();
+    assert_eq!(etags(c).await, ["e1"]);
+    assert_eq!(c.find(handle(c)).await.unwrap().map(|current| current.etag), Some("e1".to_owned()));
+    let history = c.history(newer.object, 10).await.unwrap();
+    let last = history.iter().find(|line| line.receipt == receipt).unwrap();
+    assert_eq!(last.entry.event, Event::Delete);
+    assert_eq!(vanished(&newer).await.unwrap(), None);
+    vanished(&older).await.unwrap().unwrap();
+    assert_eq!(c.count_in_bucket(bucket, 10).await.unwrap(), 0);
+}
+
 async fn create(c: &dyn Catalogue) -> Bucket {
     let bucket = Bucket {
         name: "bucket".to_owned(),
@@ -166,6 +200,8 @@ async fn create(c: &dyn Catalogue) -> Bucket {
         owner: "app".to_owned(),
         created_at: 1,
         versioning: Versioning::Never,
+        object_lock: Default::default(),
+        places: None,
     };
     assert!(c.create_bucket(bucket.clone()).await.unwrap());
     bucket

@@ -70,6 +70,8 @@ mod tests {
             owner: "app".to_owned(),
             created_at: 1,
             versioning: Default::default(),
+            object_lock: Default::default(),
+            places: None,
         }
     }
 

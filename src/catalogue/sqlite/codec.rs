@@ -3,6 +3,7 @@
 //! Sets are kept as names, so that a row reads well in a SQLite shell and does not depend on bit positions.
 //! What holds names of objects or people has a private mirror type here: the types themselves cannot be serialised by accident.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
@@ -10,7 +11,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::super::{
-    Bucket, CatalogueError, Intent, IntentKind, ObjectHandle, ObjectId, Placement, VersionKind, Versioning,
+    Bucket, CatalogueError, Intent, IntentKind, ObjectHandle, ObjectId, ObjectLock, Placement, VersionKind,
+    Versioning,
 };
 use crate::label::{ClassSet, Coverage, Evidence};
 use crate::log::{DecisionFacts, EntryDraft, Place, SealedFacts};
@@ -126,20 +128,38 @@ pub struct BucketRecord {
     subject: Option<Country>,
     owner: String,
     created_at: u64,
+    #[serde(default)]
+    object_lock: LockRecord,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum LockRecord {
+    #[default]
+    Without,
+    Enabled,
 }
 
 impl From<Bucket> for BucketRecord {
     fn from(bucket: Bucket) -> Self {
-        let Bucket { name, home, constraint, subject, owner, created_at, versioning: _ } = bucket;
-        BucketRecord { name, home, constraint, subject, owner, created_at }
+        let Bucket { name, home, constraint, subject, owner, created_at, object_lock, .. } = bucket;
+        let object_lock = match object_lock {
+            ObjectLock::Without => LockRecord::Without,
+            ObjectLock::Enabled => LockRecord::Enabled,
+        };
+        BucketRecord { name, home, constraint, subject, owner, created_at, object_lock }
     }
 }
 
 impl BucketRecord {
     /// With what stands beside the sealed record, because it changes.
-    pub fn into_bucket(self, versioning: Versioning) -> Bucket {
-        let BucketRecord { name, home, constraint, subject, owner, created_at } = self;
-        Bucket { name, home, constraint, subject, owner, created_at, versioning }
+    pub fn into_bucket(self, versioning: Versioning, places: Option<BTreeSet<LocationId>>) -> Bucket {
+        let BucketRecord { name, home, constraint, subject, owner, created_at, object_lock } = self;
+        let object_lock = match object_lock {
+            LockRecord::Without => ObjectLock::Without,
+            LockRecord::Enabled => ObjectLock::Enabled,
+        };
+        Bucket { name, home, constraint, subject, owner, created_at, versioning, object_lock, places }
     }
 }
 

@@ -9,7 +9,7 @@
 //! - a write to another location than before lists the old copy as residue, and a write to the location of a
 //!   residue ends that residue, for its bytes are gone (not so for a residue that names another version).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
@@ -215,17 +215,39 @@ impl Tx<'_> {
         placement: &Placement,
         mut draft: EntryDraft,
     ) -> Result<Option<Receipt>> {
-        draft.object = Some(placement.object);
-        let gone = self
+        let writing: Option<i64> = self
             .db
-            .prepare_cached(
-                "DELETE FROM placements WHERE handle = ?1 AND object = ?2 AND location = ?3 AND etag = ?4",
-            )
-            .and_then(|mut q| {
-                q.execute(params![handle.0, placement.object.0, placement.location.as_str(), placement.etag])
-            })
+            .prepare_cached("SELECT 1 FROM intents WHERE handle = ?1 LIMIT 1")
+            .and_then(|mut q| q.query_row(params![handle.0], |row| row.get(0)).optional())
             .map_err(unavailable)?;
-        if gone == 0 { Ok(None) } else { self.append(&draft).map(Some) }
+        if writing.is_some() {
+            return Ok(None);
+        }
+        draft.object = Some(placement.object);
+        let mut gone = 0;
+        for table in ["placements", "versions"] {
+            gone += self
+                .db
+                .prepare_cached(&format!(
+                    "DELETE FROM {table} WHERE handle = ?1 AND object = ?2 AND location = ?3 AND etag = ?4
+                     AND version IS ?5 AND ord = ?6"
+                ))
+                .map_err(unavailable)?
+                .execute(params![
+                    handle.0,
+                    placement.object.0,
+                    placement.location.as_str(),
+                    placement.etag,
+                    placement.version,
+                    integer("order", placement.order)?,
+                ])
+                .map_err(unavailable)?;
+        }
+        if gone == 0 {
+            return Ok(None);
+        }
+        self.promote_newest(handle)?;
+        self.append(&draft).map(Some)
     }
 
     pub fn record_event(&mut self, draft: &EntryDraft) -> Result<Receipt> {
@@ -285,14 +307,27 @@ impl Tx<'_> {
         }
         let home = bucket.home.as_ref().and_then(|home| self.state.countries.get(home));
         let jurisdiction = home.copied().unwrap_or(self.state.node.country);
+        let versioning = codec::versioning_word(bucket.versioning);
+        let places = bucket.places.as_ref().map(|places| join(places.iter()));
         let record = to_json("bucket", &codec::BucketRecord::from(bucket))?;
         let context: [&[u8]; 2] = [b"bucket", &handle.0];
         let sealed = self.seal_key(jurisdiction)?.seal(&context, record.as_bytes()).map_err(unusable)?;
         self.db
-            .prepare_cached("INSERT INTO buckets(handle, jurisdiction, sealed) VALUES (?1, ?2, ?3)")
-            .and_then(|mut q| q.execute(params![handle.0, jurisdiction.code(), sealed]))
+            .prepare_cached(
+                "INSERT INTO buckets(handle, jurisdiction, sealed, versioning, places) VALUES (?1, ?2, ?3, ?4, ?5)",
+            )
+            .and_then(|mut q| q.execute(params![handle.0, jurisdiction.code(), sealed, versioning, places]))
             .map_err(unavailable)?;
         Ok(Created::New)
+    }
+
+    pub fn set_places(&mut self, handle: BucketHandle, places: &BTreeSet<LocationId>) -> Result<()> {
+        self.state.buckets_changed = true;
+        self.db
+            .prepare_cached("UPDATE buckets SET places = ?2 WHERE handle = ?1")
+            .and_then(|mut q| q.execute(params![handle.0, join(places.iter())]))
+            .map(drop)
+            .map_err(unavailable)
     }
 
     pub fn delete_bucket(&mut self, handle: BucketHandle) -> Result<()> {

@@ -193,7 +193,9 @@ fn residue_row(row: &Row<'_>, keys: &Keys) -> Result<ListedResidue> {
 
 pub fn bucket(db: &Connection, keys: &Keys, handle: BucketHandle) -> Result<Option<Bucket>> {
     let mut query = db
-        .prepare_cached("SELECT handle, jurisdiction, sealed, versioning FROM buckets WHERE handle = ?1")
+        .prepare_cached(
+            "SELECT handle, jurisdiction, sealed, versioning, places FROM buckets WHERE handle = ?1",
+        )
         .map_err(unavailable)?;
     let mut rows = query.query(params![handle.0]).map_err(unavailable)?;
     rows.next().map_err(unavailable)?.map(|row| bucket_row(row, keys)).transpose()
@@ -202,7 +204,7 @@ pub fn bucket(db: &Connection, keys: &Keys, handle: BucketHandle) -> Result<Opti
 /// All of them, by name.
 pub fn buckets(db: &Connection, keys: &Keys) -> Result<Vec<Bucket>> {
     let mut query = db
-        .prepare_cached("SELECT handle, jurisdiction, sealed, versioning FROM buckets")
+        .prepare_cached("SELECT handle, jurisdiction, sealed, versioning, places FROM buckets")
         .map_err(unavailable)?;
     let mut rows = query.query([]).map_err(unavailable)?;
     let mut buckets = Vec::new();
@@ -217,7 +219,9 @@ fn bucket_row(row: &Row<'_>, keys: &Keys) -> Result<Bucket> {
     let seal = seal_key(keys, parse("jurisdiction", text(row, 1)?)?)?;
     let plain = seal.open(&[b"bucket", blob(row, 0)?], blob(row, 2)?).map_err(unreadable)?;
     let versioning = codec::versioning_from(text(row, 3)?)?;
-    from_json::<BucketRecord>("bucket", &plain).map(|record| record.into_bucket(versioning))
+    let places: Option<String> = row.get(4).map_err(unavailable)?;
+    let places = places.map(|places| codec::split("places", &places)).transpose()?;
+    from_json::<BucketRecord>("bucket", &plain).map(|record| record.into_bucket(versioning, places))
 }
 
 pub fn placed_in(
@@ -228,7 +232,9 @@ pub fn placed_in(
     let mut query = db
         .prepare_cached(
             "SELECT object, location, classes, subjects, coverage, evidence, etag, version, size, policy, rules,
-                 obligations, placed_at, ord, handle FROM placements WHERE bucket = ?1 LIMIT ?2",
+                 obligations, placed_at, ord, handle FROM placements WHERE bucket = ?1
+             UNION ALL SELECT object, location, classes, subjects, coverage, evidence, etag, version, size, policy,
+                 rules, obligations, placed_at, ord, handle FROM versions WHERE bucket = ?1 LIMIT ?2",
         )
         .map_err(unavailable)?;
     let mut rows = query.query(params![bucket.0, row_limit(limit)]).map_err(unavailable)?;

@@ -14,7 +14,7 @@ use super::{OpenError, settings};
 use crate::log::keys::Fingerprint;
 
 /// Changes with every change of the tables.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 /// `DOMC`: tells `file(1)` and us that a database is ours.
 const APPLICATION_ID: i64 = 0x444f_4d43;
 /// How long a statement waits for another process that holds the database.
@@ -99,6 +99,9 @@ CREATE INDEX versions_by_id ON versions(handle, location, version);
 CREATE INDEX versions_by_bucket ON versions(bucket);
 ";
 
+/// Format 3: where a bucket is with all its settings, as location ids; NULL where nobody kept account of it.
+const PLACES: &str = "ALTER TABLE buckets ADD COLUMN places TEXT;";
+
 /// The one connection that writes. Creates or checks the tables.
 pub fn open_for_writing(path: &Path, name_key: &Fingerprint) -> Result<Connection, OpenError> {
     let mut db = Connection::open_with_flags(
@@ -121,8 +124,8 @@ pub fn open_for_writing(path: &Path, name_key: &Fingerprint) -> Result<Connectio
     let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
     match check_version(&tx)? {
         0 => create(&tx, name_key)?,
-        1 => upgrade(&tx)?,
-        _ => {}
+        VERSION => {}
+        older => upgrade(&tx, older)?,
     }
     check_name_key(&tx, name_key)?;
     tx.execute_batch(settings::TABLE)?;
@@ -178,15 +181,19 @@ fn check_version(db: &Connection) -> Result<i64, OpenError> {
 fn create(tx: &Transaction<'_>, name_key: &Fingerprint) -> Result<(), OpenError> {
     tx.execute_batch(TABLES)?;
     tx.execute_batch(VERSIONS)?;
+    tx.execute_batch(PLACES)?;
     tx.execute("INSERT INTO meta VALUES ('name-key', ?1)", params![name_key])?;
     tx.pragma_update(None, "application_id", APPLICATION_ID)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     Ok(())
 }
 
-/// From format 1. In the transaction that opens the database, so that a crash leaves the old format or the new one.
-fn upgrade(tx: &Transaction<'_>) -> Result<(), OpenError> {
-    tx.execute_batch(VERSIONS)?;
+/// In the transaction that opens the database, so that a crash leaves the old format or the new one.
+fn upgrade(tx: &Transaction<'_>, older: i64) -> Result<(), OpenError> {
+    if older < 2 {
+        tx.execute_batch(VERSIONS)?;
+    }
+    tx.execute_batch(PLACES)?;
     tx.pragma_update(None, "user_version", VERSION)?;
     Ok(())
 }
@@ -205,26 +212,39 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_database_of_the_first_format_is_brought_to_this_one_with_what_is_in_it() {
+    fn a_database_of_an_earlier_format_is_brought_to_this_one_with_what_is_in_it() {
+        for format in 1..VERSION {
+            upgrades(format);
+        }
+    }
+
+    fn upgrades(format: i64) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("db");
         {
             let mut old = Connection::open(&path).unwrap();
             let tx = old.transaction().unwrap();
             tx.execute_batch(TABLES).unwrap();
+            if format > 1 {
+                tx.execute_batch(VERSIONS).unwrap();
+            }
             tx.execute("INSERT INTO meta VALUES ('name-key', ?1)", params![[7u8; 16]]).unwrap();
-            tx.execute("INSERT INTO buckets VALUES (x'00', 'DE', x'01')", []).unwrap();
+            let bucket = "INSERT INTO buckets(handle, jurisdiction, sealed) VALUES (x'00', 'DE', x'01')";
+            tx.execute(bucket, []).unwrap();
             tx.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
-            tx.pragma_update(None, "user_version", 1).unwrap();
+            tx.pragma_update(None, "user_version", format).unwrap();
             tx.commit().unwrap();
         }
         let only_reading = open_for_reading(&path, &[7; 16]);
-        assert!(matches!(only_reading, Err(OpenError::Older { found: 1, known: VERSION })));
+        assert!(matches!(only_reading, Err(OpenError::Older { found, known: VERSION }) if found == format));
         for _ in 0..2 {
             let db = open_for_writing(&path, &[7; 16]).unwrap();
             let versioning =
                 db.query_row("SELECT versioning FROM buckets", [], |row| row.get::<_, String>(0));
             assert_eq!(versioning.unwrap(), "never");
+            let places =
+                db.query_row("SELECT places FROM buckets", [], |row| row.get::<_, Option<String>>(0));
+            assert_eq!(places.unwrap(), None);
             let versions = db.query_row("SELECT count(*) FROM versions", [], |row| row.get::<_, i64>(0));
             assert_eq!(versions.unwrap(), 0);
         }

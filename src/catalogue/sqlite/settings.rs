@@ -1,4 +1,4 @@
-//! Settings of buckets that the gateway itself carries out. They can hold names, so they are sealed like their bucket.
+//! Settings of buckets. They can hold names, so they are sealed like their bucket.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -10,7 +10,7 @@ use crate::log::keys::Keys;
 use crate::names::Country;
 
 /// The longest document of a setting.
-const MAX_SETTING: usize = 128 << 10;
+const MAX_SETTING: usize = 512 << 10;
 
 /// Made when a catalogue is opened; one of an earlier version gets it then.
 pub const TABLE: &str = "
@@ -82,5 +82,10 @@ fn word(setting: Setting) -> &'static str {
     match setting {
         Setting::Cors => "cors",
         Setting::Tagging => "tagging",
+        Setting::Encryption => "encryption",
+        Setting::Lifecycle => "lifecycle",
+        Setting::ObjectLock => "object-lock",
+        Setting::OwnershipControls => "ownership-controls",
+        Setting::PublicAccessBlock => "public-access-block",
     }
 }

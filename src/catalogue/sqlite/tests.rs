@@ -341,6 +341,8 @@ async fn no_name_is_in_any_file_in_the_clear() {
             owner: "markerprincipal".to_owned(),
             created_at: 1,
             versioning: Default::default(),
+            object_lock: Default::default(),
+            places: None,
         })
         .await
         .unwrap();
@@ -468,9 +470,9 @@ fn a_file_of_a_newer_version_or_another_program_is_left_alone() {
     drop(catalogue);
     let path = dir.path().join(DATABASE);
     let change = |sql: &str| Connection::open(&path).unwrap().execute_batch(sql).unwrap();
-    change("PRAGMA user_version = 3");
+    change("PRAGMA user_version = 4");
     let refused = SqliteCatalogue::open(options(dir.path())).map(drop);
-    assert!(matches!(refused, Err(OpenError::Newer { found: 3, known: 2 })), "{refused:?}");
+    assert!(matches!(refused, Err(OpenError::Newer { found: 4, known: 3 })), "{refused:?}");
     change("PRAGMA application_id = 1");
     let refused = SqliteCatalogue::open(options(dir.path())).map(drop);
     assert!(matches!(refused, Err(OpenError::NotOurs)), "{refused:?}");

@@ -248,7 +248,7 @@ impl Tx<'_> {
     }
 
     /// Where the newest version has gone, the next older one is what everybody reads, unless it is a delete marker.
-    fn promote_newest(&self, handle: ObjectHandle) -> Result<()> {
+    pub(super) fn promote_newest(&self, handle: ObjectHandle) -> Result<()> {
         let sql = format!(
             "INSERT INTO placements({COLUMNS}) SELECT {COLUMNS} FROM versions
              WHERE handle = ?1 AND kind = 'object' AND ord = (SELECT max(ord) FROM versions WHERE handle = ?1)

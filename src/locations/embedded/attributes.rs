@@ -1,7 +1,8 @@
-//! What an object carries besides its bytes: system headers, user metadata, tags.
+//! What an object carries besides its bytes: system headers, user metadata, tags, and its lock.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
+use super::lock::Lock;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::encode;
 use crate::s3::tagging::parse_tagging_header;
@@ -19,16 +20,21 @@ const SYSTEM_HEADERS: [HeaderName; 6] = [
     header::EXPIRES,
 ];
 
-/// The headers and tags that are stored and given back.
+/// What is stored and given back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Attributes {
     pub headers: HeaderMap,
     pub tags: Tags,
+    pub lock: Lock,
 }
 
 impl Attributes {
     pub fn from_headers(headers: &HeaderMap) -> Result<Attributes, S3Error> {
-        Ok(Attributes { headers: stored_headers(headers)?, tags: Tags::from_headers(headers)? })
+        Ok(Attributes {
+            headers: stored_headers(headers)?,
+            tags: Tags::from_headers(headers)?,
+            lock: Lock::from_headers(headers)?,
+        })
     }
 
     /// The form of the index: a line for each name and each value, which cannot contain line ends.
@@ -43,7 +49,7 @@ impl Attributes {
         record
     }
 
-    pub fn from_record(record: &[u8], tags: &str) -> Option<Attributes> {
+    pub fn from_record(record: &[u8], tags: &str, lock: &str) -> Option<Attributes> {
         let mut headers = HeaderMap::new();
         let mut lines = record.split(|byte| *byte == b'\n');
         while let Some(name) = lines.next()
@@ -51,7 +57,7 @@ impl Attributes {
         {
             headers.append(HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(lines.next()?).ok()?);
         }
-        Some(Attributes { headers, tags: Tags::parse_form(tags).ok()? })
+        Some(Attributes { headers, tags: Tags::parse_form(tags).ok()?, lock: Lock::from_record(lock)? })
     }
 }
 

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::error::Failure;
 use super::index::Change;
+use super::lock::BucketLock;
 use super::request::Call;
 use super::rows::{self, BucketRow};
 use super::walk::{self, Bound, Entry, Last, Listing, Page};
@@ -33,8 +34,9 @@ pub async fn create(store: &Inner, call: Call, body: Body) -> Answer {
         return Err(Failure::Body(error));
     }
     let location = format!("/{}", call.bucket);
+    let lock = BucketLock::from_headers(&call.headers);
     let work = move |connection: &Connection| {
-        rows::create_bucket(connection, &call.bucket, time::now())?;
+        rows::create_bucket(connection, &call.bucket, time::now(), lock)?;
         Ok(Change::new(()))
     };
     store.index.write(Vec::new(), work).await?;

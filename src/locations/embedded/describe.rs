@@ -44,6 +44,12 @@ pub async fn acl(store: &Inner, call: Call, key: ObjectKey) -> Answer {
 
 /// Of the canned lists, only those that change nothing come this far.
 pub async fn put_acl(store: &Inner, call: Call, key: ObjectKey) -> Answer {
+    if !call.headers.contains_key("x-amz-acl") {
+        let message = "Your request was missing a required header";
+        return Err(S3Error::new(Code::MissingSecurityHeader, message)
+            .detail("MissingHeaderName", "x-amz-acl")
+            .into());
+    }
     find(store, call, key).await?;
     Ok(Response::new(Body::empty()))
 }

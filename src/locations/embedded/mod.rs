@@ -25,6 +25,7 @@ mod download;
 mod error;
 mod index;
 mod list_versions;
+mod lock;
 mod objects;
 mod range;
 mod receive;
@@ -62,9 +63,9 @@ use crate::names::LocationId;
 use crate::random;
 use crate::s3::error::{Code, S3Error, Shape};
 
-const FORMAT: &str = "domicile-embedded-store 2";
-/// Is upgraded when it is opened; a version that knows no other refuses the folder from then on.
-const FORMER_FORMAT: &str = "domicile-embedded-store 1";
+const FORMAT: &str = "domicile-embedded-store 3";
+/// Are upgraded when they are opened; a version that knows no other refuses the folder from then on.
+const FORMER_FORMATS: [&str; 2] = ["domicile-embedded-store 1", "domicile-embedded-store 2"];
 
 /// An embedded store. The folder stays locked until it, its services and all downloads from it are gone.
 #[derive(Clone)]
@@ -189,6 +190,8 @@ impl Inner {
             Operation::ListObjectVersions => list_versions::list(self, call).await,
             Operation::GetBucketVersioning => versioning::get(self, call).await,
             Operation::PutBucketVersioning => versioning::put(self, call, body).await,
+            Operation::GetObjectLockConfiguration => lock::get_configuration(self, call).await,
+            Operation::PutObjectLockConfiguration => lock::put_configuration(self, call, body).await,
             Operation::PutObject(key) => objects::put(self, call, key, body).await,
             Operation::CopyObject(key) => objects::copy(self, call, key).await,
             Operation::GetObject(key) => objects::get(self, call, key).await,
@@ -200,6 +203,10 @@ impl Inner {
             Operation::GetObjectTagging(key) => objects::get_tagging(self, call, key).await,
             Operation::PutObjectTagging(key) => objects::put_tagging(self, call, key, body).await,
             Operation::DeleteObjectTagging(key) => objects::delete_tagging(self, call, key).await,
+            Operation::GetObjectRetention(key) => lock::get_retention(self, call, key).await,
+            Operation::PutObjectRetention(key) => lock::put_retention(self, call, key, body).await,
+            Operation::GetObjectLegalHold(key) => lock::get_hold(self, call, key).await,
+            Operation::PutObjectLegalHold(key) => lock::put_hold(self, call, key, body).await,
             Operation::CreateMultipartUpload(key) => uploads::create(self, call, key).await,
             Operation::UploadPart(key, id) => uploads::upload_part(self, call, key, id, body).await,
             Operation::CompleteMultipartUpload(key, id) => uploads::complete(self, call, key, id, body).await,
@@ -269,7 +276,7 @@ fn check_format(root: &Path) -> Result<(), EmbeddedError> {
     let path = root.join("format");
     match fs::read_to_string(&path) {
         Ok(found) if found.trim() == FORMAT => Ok(()),
-        Ok(found) if found.trim() == FORMER_FORMAT => {
+        Ok(found) if FORMER_FORMATS.contains(&found.trim()) => {
             write_format(root, &path).map_err(EmbeddedError::io("write the store's format"))
         }
         Ok(found) => {

@@ -11,6 +11,7 @@ use super::conditions::{self, WriteCondition};
 use super::digest::{Asserted, Kind, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use super::index::{Change, Readers};
+use super::lock::Bypass;
 use super::range::{self, Stretch};
 use super::receive::receive;
 use super::request::Call;
@@ -119,7 +120,7 @@ pub async fn delete(store: &Inner, call: Call, key: ObjectKey) -> Answer {
             };
             condition.check(object.as_ref(), &key)?;
         }
-        let deletion = versioning::delete(connection, bucket, &key, call.version)?;
+        let deletion = versioning::delete(connection, bucket, &key, call.version, Bypass::of(&call))?;
         Ok(Change { answer: (deletion.name, deletion.is_marker), retired: deletion.retired })
     };
     let (name, is_marker) = store.index.write(Vec::new(), work).await?;
@@ -306,6 +307,7 @@ fn describe(headers: &mut HeaderMap, call: &Call, object: &Object, range: Stretc
     if let Some(count) = object.parts_count().filter(|_| call.query.value("partNumber").is_some()) {
         insert(headers, HeaderName::from_static("x-amz-mp-parts-count"), count);
     }
+    object.attributes.lock.describe(headers);
     let tags = object.attributes.tags.len();
     if tags > 0 {
         headers.insert("x-amz-tagging-count", HeaderValue::from(tags));
@@ -463,7 +465,8 @@ impl CopyRequest {
         let sources: Vec<_> = segments.iter().map(|segment| segment.blob).collect();
         let copies = blobs.duplicate(&sources).map_err(EmbeddedError::io("copy an object's bytes"))?;
         drop(hold);
-        let mut attributes = object.attributes;
+        // A lock is not copied: the new version gets its own.
+        let mut attributes = Attributes { lock: self.attributes.lock, ..object.attributes };
         if self.metadata == Directive::Replace {
             attributes.headers = self.attributes.headers;
         }

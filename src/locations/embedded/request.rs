@@ -52,9 +52,8 @@ const SUBRESOURCES: [&str; 39] = [
 ];
 
 /// Request headers that ask for what this store does not do. Ignoring them would be a lie.
-const UNSUPPORTED_HEADERS: [&str; 5] = [
+const UNSUPPORTED_HEADERS: [&str; 4] = [
     "x-amz-grant-",
-    "x-amz-object-lock-",
     "x-amz-server-side-encryption",
     "x-amz-website-redirect-location",
     "x-amz-write-offset-bytes",
@@ -75,6 +74,8 @@ pub enum Operation {
     ListObjectVersions,
     GetBucketVersioning,
     PutBucketVersioning,
+    GetObjectLockConfiguration,
+    PutObjectLockConfiguration,
     PutObject(ObjectKey),
     CopyObject(ObjectKey),
     GetObject(ObjectKey),
@@ -86,6 +87,10 @@ pub enum Operation {
     GetObjectTagging(ObjectKey),
     PutObjectTagging(ObjectKey),
     DeleteObjectTagging(ObjectKey),
+    GetObjectRetention(ObjectKey),
+    PutObjectRetention(ObjectKey),
+    GetObjectLegalHold(ObjectKey),
+    PutObjectLegalHold(ObjectKey),
     CreateMultipartUpload(ObjectKey),
     UploadPart(ObjectKey, UploadId),
     CompleteMultipartUpload(ObjectKey, UploadId),
@@ -199,6 +204,8 @@ fn operation(
             ("GET", ["versions"]) => Ok(Operation::ListObjectVersions),
             ("GET", ["versioning"]) => Ok(Operation::GetBucketVersioning),
             ("PUT", ["versioning"]) => Ok(Operation::PutBucketVersioning),
+            ("GET", ["object-lock"]) => Ok(Operation::GetObjectLockConfiguration),
+            ("PUT", ["object-lock"]) => Ok(Operation::PutObjectLockConfiguration),
             _ => Err(not_implemented()),
         };
     };
@@ -214,6 +221,10 @@ fn operation(
         ("GET", ["tagging"]) => Ok(Operation::GetObjectTagging(key)),
         ("PUT", ["tagging"]) => Ok(Operation::PutObjectTagging(key)),
         ("DELETE", ["tagging"]) => Ok(Operation::DeleteObjectTagging(key)),
+        ("GET", ["retention"]) => Ok(Operation::GetObjectRetention(key)),
+        ("PUT", ["retention"]) => Ok(Operation::PutObjectRetention(key)),
+        ("GET", ["legal-hold"]) => Ok(Operation::GetObjectLegalHold(key)),
+        ("PUT", ["legal-hold"]) => Ok(Operation::PutObjectLegalHold(key)),
         ("POST", ["uploads"]) => Ok(Operation::CreateMultipartUpload(key)),
         ("PUT", ["partNumber", "uploadId"]) if !copies => Ok(Operation::UploadPart(key, upload())),
         ("POST", ["uploadId"]) => Ok(Operation::CompleteMultipartUpload(key, upload())),

@@ -9,6 +9,7 @@ use super::attributes::Attributes;
 use super::blobs::{BlobId, Retired};
 use super::digest::ObjectChecksum;
 use super::error::{EmbeddedError, Failure};
+use super::lock::BucketLock;
 use super::versioning;
 use crate::names::{BucketName, ObjectKey};
 use crate::s3::error::{Code, S3Error};
@@ -83,7 +84,12 @@ pub fn create_tables(connection: &Connection) -> rusqlite::Result<()> {
     )?;
     // Format 1 kept no versions: all that it holds is of the version `null`.
     add_column(connection, "buckets", "versioning TEXT NOT NULL DEFAULT ''")?;
-    add_column(connection, "objects", "is_null INTEGER NOT NULL DEFAULT 1")
+    add_column(connection, "objects", "is_null INTEGER NOT NULL DEFAULT 1")?;
+    // Format 2 had no locks.
+    for table in ["buckets", "versions", "uploads"] {
+        add_column(connection, table, "object_lock TEXT NOT NULL DEFAULT ''")?;
+    }
+    Ok(())
 }
 
 /// Unless the table has it already.
@@ -155,7 +161,12 @@ pub fn bucket(connection: &Connection, name: &BucketName) -> Result<BucketRow, F
     })
 }
 
-pub fn create_bucket(connection: &Connection, name: &BucketName, created: i64) -> Result<(), Failure> {
+pub fn create_bucket(
+    connection: &Connection,
+    name: &BucketName,
+    created: i64,
+    lock: BucketLock,
+) -> Result<(), Failure> {
     if find_bucket(connection, name)?.is_some() {
         let message = "Your previous request to create the named bucket succeeded and you already own it.";
         return Err(S3Error::new(Code::BucketAlreadyOwnedByYou, message)
@@ -163,8 +174,10 @@ pub fn create_bucket(connection: &Connection, name: &BucketName, created: i64) -
             .into());
     }
     connection
-        .prepare_cached("INSERT INTO buckets (name, created) VALUES (?1, ?2)")?
-        .execute(params![name.as_str(), created])?;
+        .prepare_cached(
+            "INSERT INTO buckets (name, created, object_lock, versioning) VALUES (?1, ?2, ?3, ?4)",
+        )?
+        .execute(params![name.as_str(), created, lock.to_record(), versioning::word_beside(lock)])?;
     Ok(())
 }
 
@@ -201,15 +214,16 @@ pub fn find_object(
     key: &ObjectKey,
 ) -> Result<Option<Object>, Failure> {
     let mut statement = connection.prepare_cached(
-        "SELECT o.version, o.size, o.etag, o.modified, v.headers, v.tags, v.checksum, o.is_null, b.versioning
+        "SELECT o.version, o.size, o.etag, o.modified, v.headers, v.tags, v.object_lock, v.checksum, o.is_null,
+             b.versioning
          FROM objects o JOIN versions v ON v.id = o.version JOIN buckets b ON b.id = o.bucket
          WHERE o.bucket = ?1 AND o.key = ?2",
     )?;
     let mut rows = statement.query(params![bucket, key.as_str().as_bytes()])?;
     let Some(row) = rows.next()? else { return Ok(None) };
     let version = row.get(0)?;
-    let keeps_versions = !row.get::<_, String>(8)?.is_empty();
-    let name = keeps_versions.then_some(versioning::name(version, row.get(7)?));
+    let keeps_versions = !row.get::<_, String>(9)?.is_empty();
+    let name = keeps_versions.then_some(versioning::name(version, row.get(8)?));
     Ok(Some(Object {
         version,
         name,
@@ -217,7 +231,7 @@ pub fn find_object(
         etag: row.get(2)?,
         modified: row.get(3)?,
         attributes: attributes(row, 4)?,
-        checksum: checksum(row, 6)?,
+        checksum: checksum(row, 7)?,
     }))
 }
 
@@ -226,11 +240,11 @@ pub fn describe_version(
     connection: &Connection,
     version: i64,
 ) -> Result<(Attributes, Option<ObjectChecksum>), Failure> {
-    let mut statement =
-        connection.prepare_cached("SELECT headers, tags, checksum FROM versions WHERE id = ?1")?;
+    let mut statement = connection
+        .prepare_cached("SELECT headers, tags, object_lock, checksum FROM versions WHERE id = ?1")?;
     let mut rows = statement.query([version])?;
     let row = rows.next()?.ok_or(EmbeddedError::Record("a version without its record"))?;
-    Ok((attributes(row, 0)?, checksum(row, 2)?))
+    Ok((attributes(row, 0)?, checksum(row, 3)?))
 }
 
 pub fn no_such_key(key: &ObjectKey) -> S3Error {
@@ -283,13 +297,17 @@ pub fn put_object(
     key: &ObjectKey,
     object: &NewObject,
 ) -> Result<Written, Failure> {
+    let lock = BucketLock::of(connection, bucket)?.give(object.attributes.lock)?;
     let (is_null, retired) = versioning::make_room(connection, bucket, key)?;
     connection
-        .prepare_cached("INSERT INTO versions (headers, tags, checksum) VALUES (?1, ?2, ?3)")?
+        .prepare_cached(
+            "INSERT INTO versions (headers, tags, checksum, object_lock) VALUES (?1, ?2, ?3, ?4)",
+        )?
         .execute(params![
             object.attributes.to_record(),
             object.attributes.tags.to_form(),
             object.checksum.as_ref().map(ObjectChecksum::to_record),
+            lock.to_record(),
         ])?;
     let version = connection.last_insert_rowid();
     let mut insert = connection.prepare_cached(
@@ -391,11 +409,13 @@ pub fn key(row: &Row<'_>, column: usize) -> Result<String, Failure> {
     Ok(String::from_utf8(bytes).map_err(|_| EmbeddedError::Record("a key that is not UTF-8"))?)
 }
 
-/// Headers in `column`, tags in the one behind it.
+/// Headers in `column`, tags and lock in those behind it.
 pub fn attributes(row: &Row<'_>, column: usize) -> Result<Attributes, Failure> {
     let headers: Vec<u8> = row.get(column)?;
     let tags: String = row.get(column + 1)?;
-    Ok(Attributes::from_record(&headers, &tags).ok_or(EmbeddedError::Record("headers or tags"))?)
+    let lock: String = row.get(column + 2)?;
+    let attributes = Attributes::from_record(&headers, &tags, &lock);
+    Ok(attributes.ok_or(EmbeddedError::Record("headers, tags or lock"))?)
 }
 
 pub fn checksum(row: &Row<'_>, column: usize) -> Result<Option<ObjectChecksum>, Failure> {

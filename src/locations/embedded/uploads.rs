@@ -12,6 +12,7 @@ use super::conditions::WriteCondition;
 use super::digest::{Asserted, Kind, ObjectChecksum};
 use super::error::{EmbeddedError, Failure};
 use super::index::Change;
+use super::lock::BucketLock;
 use super::objects::{collect_document, insert, insert_checksum, insert_version, no_content};
 use super::receive::{Received, receive};
 use super::request::{Call, UploadId};
@@ -47,10 +48,12 @@ pub async fn create(store: &Inner, call: Call, key: ObjectKey) -> Answer {
     }
     let work = move |connection: &Connection| {
         let bucket = rows::bucket(connection, &call.bucket)?;
+        // Only checked here: a default retention runs from the end of the upload on.
+        BucketLock::of(connection, bucket)?.give(attributes.lock)?;
         connection
             .prepare_cached(
-                "INSERT INTO uploads (bucket, key, id, headers, tags, checksum, created)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                "INSERT INTO uploads (bucket, key, id, headers, tags, checksum, created, object_lock)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?
             .execute(params![
                 bucket,
@@ -60,6 +63,7 @@ pub async fn create(store: &Inner, call: Call, key: ObjectKey) -> Answer {
                 attributes.tags.to_form(),
                 plan.map(Plan::to_record),
                 time::now(),
+                attributes.lock.to_record(),
             ])?;
         Ok(Change::new(()))
     };
@@ -258,11 +262,11 @@ impl Place {
     pub fn find(&self, connection: &Connection) -> Result<Upload, Failure> {
         let bucket = rows::bucket(connection, &self.bucket)?;
         let mut statement = connection.prepare_cached(
-            "SELECT headers, tags, checksum FROM uploads WHERE bucket = ?1 AND key = ?2 AND id = ?3",
+            "SELECT headers, tags, object_lock, checksum FROM uploads WHERE bucket = ?1 AND key = ?2 AND id = ?3",
         )?;
         let mut found = statement.query(params![bucket, self.key.as_str().as_bytes(), self.upload.0])?;
         let Some(row) = found.next()? else { return Err(no_such_upload(&self.upload).into()) };
-        let record: Option<String> = row.get(2)?;
+        let record: Option<String> = row.get(3)?;
         let plan = match record {
             None => None,
             Some(record) => Some(Plan::from_record(&record).ok_or(EmbeddedError::Record("a checksum type"))?),

@@ -12,6 +12,7 @@ use super::blobs::Retired;
 use super::digest::Asserted;
 use super::error::Failure;
 use super::index::Change;
+use super::lock::{BucketLock, Bypass};
 use super::objects::collect_document;
 use super::request::Call;
 use super::rows::{self, BucketRow, Object};
@@ -64,6 +65,11 @@ pub async fn put(store: &Inner, call: Call, body: Body) -> Result<Response<Body>
     let status = xml::parse_versioning(&document, Bound(MAX_DOCUMENT))?;
     let work = move |connection: &Connection| {
         let bucket = rows::bucket(connection, &call.bucket)?;
+        let locks = BucketLock::of(connection, bucket)? != BucketLock::Without;
+        if locks && status != VersioningStatus::Enabled {
+            let message = "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.";
+            return Err(S3Error::new(Code::InvalidBucketState, message).into());
+        }
         connection
             .prepare_cached("UPDATE buckets SET versioning = ?2 WHERE id = ?1")?
             .execute(params![bucket, status.word()])?;
@@ -81,6 +87,14 @@ pub async fn get(store: &Inner, call: Call) -> Result<Response<Body>, Failure> {
             Ok(xml::response(xml::versioning_configuration(status(connection, bucket)?)))
         })
         .await
+}
+
+/// What `versioning` is in a new bucket: what can be locked is a version.
+pub fn word_beside(lock: BucketLock) -> &'static str {
+    match lock {
+        BucketLock::Without => "",
+        BucketLock::Enabled(_) => VersioningStatus::Enabled.word(),
+    }
 }
 
 /// `None` where versions were never kept.
@@ -222,7 +236,9 @@ pub fn make_room(
     let status = status(connection, bucket)?;
     let retired = match status {
         Some(VersioningStatus::Enabled) => Vec::new(),
-        Some(VersioningStatus::Suspended) => remove(connection, bucket, key, Wanted::Null)?.retired,
+        Some(VersioningStatus::Suspended) => {
+            remove(connection, bucket, key, Wanted::Null, Bypass::Nothing)?.retired
+        }
         None => rows::remove_object(connection, bucket, key)?,
     };
     if status.is_some() {
@@ -268,9 +284,10 @@ pub fn delete(
     bucket: BucketRow,
     key: &ObjectKey,
     wanted: Wanted,
+    bypass: Bypass,
 ) -> Result<Deletion, Failure> {
     if wanted != Wanted::Current {
-        return remove(connection, bucket, key, wanted);
+        return remove(connection, bucket, key, wanted, bypass);
     }
     let status = status(connection, bucket)?;
     let (is_null, retired) = make_room(connection, bucket, key)?;
@@ -290,12 +307,13 @@ pub fn delete(
     Ok(Deletion { retired, name: Some(name(version, is_null)), is_marker: true })
 }
 
-/// Removes one version. The next older one is current then, if it is no delete marker.
+/// Removes one version, unless it is locked. The next older one is current then, if it is no delete marker.
 fn remove(
     connection: &Connection,
     bucket: BucketRow,
     key: &ObjectKey,
     wanted: Wanted,
+    bypass: Bypass,
 ) -> Result<Deletion, Failure> {
     let named = match wanted {
         Wanted::Id(id) => Some(name(id, false)),
@@ -303,9 +321,11 @@ fn remove(
     };
     let current = rows::find_object(connection, bucket, key)?;
     let mut deletion = Deletion { name: named, ..Deletion::default() };
-    if current.is_some_and(|current| is_wanted(&current, wanted)) {
+    if let Some(current) = current.filter(|current| is_wanted(current, wanted)) {
+        current.attributes.lock.check_removal(bypass)?;
         deletion.retired = rows::remove_object(connection, bucket, key)?;
     } else if let Some(older) = find_older(connection, bucket, key, wanted)? {
+        rows::describe_version(connection, older.version)?.0.lock.check_removal(bypass)?;
         connection
             .prepare_cached("DELETE FROM history WHERE bucket = ?1 AND key = ?2 AND version = ?3")?
             .execute(params![bucket, key.as_str().as_bytes(), older.version])?;

@@ -236,6 +236,11 @@ async fn nobody_is_granted_anything_and_nothing_is_restored_elsewhere() {
         t.send(Method::PUT, "/bucket?acl", &[("x-amz-acl", "private")], "").await.status,
         StatusCode::OK
     );
+    for target in ["/bucket?acl", "/bucket/k?acl"] {
+        let nothing = t.send(Method::PUT, target, &[], "").await;
+        assert_eq!(nothing.status, StatusCode::BAD_REQUEST);
+        assert!(nothing.text().contains("MissingSecurityHeader"), "{}", nothing.text());
+    }
     let acl = t.send(Method::GET, "/bucket?acl", &[], "").await;
     assert!(acl.text().contains("<ID>app</ID>") && acl.text().contains("FULL_CONTROL"), "{}", acl.text());
     t.stop().await;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::{Method, Request, StatusCode};
+use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use crate::body::Body;
@@ -130,5 +131,42 @@ async fn a_copy_across_borders_reads_its_source_with_the_clients_key_for_it() {
     assert_eq!(copied.status, http::StatusCode::OK, "{}", copied.text());
     assert_eq!(copied.header("x-domicile-location"), "cn-north");
     assert_eq!(t.get("copy").await.header("x-amz-meta-keyed"), "target");
+    t.stop().await;
+}
+
+/// The source gets its tags when the copy has been judged, and the location has not copied yet.
+#[tokio::test]
+async fn a_copy_has_the_labels_of_the_tags_that_it_carries() {
+    let t = TestGateway::start().await;
+    t.put("source", &[PUBLIC], "text").await;
+    let (arrived, release) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (here, go) = (arrived.clone(), release.clone());
+    t.script("eu-central", move |request, store| {
+        let (here, go) = (here.clone(), go.clone());
+        async move {
+            if request.headers().contains_key(SOURCE.0) {
+                here.notify_one();
+                go.notified().await;
+            }
+            store.oneshot(request).await
+        }
+    });
+    let tag = async {
+        arrived.notified().await;
+        let tags = "<Tagging><TagSet><Tag><Key>data-class</Key><Value>personal</Value></Tag>\
+                    <Tag><Key>subject-country</Key><Value>DE</Value></Tag></TagSet></Tagging>";
+        let tagged = t.send(Method::PUT, "/bucket/source?tagging", &[], tags).await;
+        release.notify_one();
+        tagged
+    };
+    let (copied, tagged) = tokio::join!(t.put("copy", &[SOURCE], ""), tag);
+    assert_eq!(tagged.status, StatusCode::OK, "{}", tagged.text());
+    assert_eq!(copied.status, StatusCode::OK, "{}", copied.text());
+    assert!(t.send(Method::GET, "/bucket/copy?tagging", &[], "").await.text().contains("personal"));
+    let copy = t.placement("copy").await.unwrap();
+    assert!(copy.classes.contains(class("personal")) && copy.subjects.contains("DE".parse().unwrap()));
+    let entry = t.history("copy").await.pop().unwrap().entry;
+    assert!(entry.classes.iter().any(|class| class == "personal"), "{:?}", entry.classes);
+    assert!(t.gateway.catalogue.open_intents().await.unwrap().is_empty());
     t.stop().await;
 }

@@ -7,7 +7,8 @@ use http::{Method, Response, StatusCode};
 use tower::ServiceExt;
 
 use crate::body::Body;
-use crate::gateway::testing::{PUBLIC, TestGateway};
+use crate::catalogue::Setting;
+use crate::gateway::testing::{OF_CHINA, PUBLIC, TestGateway};
 
 const RULE: &str = "<LifecycleConfiguration><Rule>one</Rule></LifecycleConfiguration>";
 const OTHER: &str = "<LifecycleConfiguration><Rule>two</Rule></LifecycleConfiguration>";
@@ -105,6 +106,70 @@ async fn a_location_that_does_not_take_a_setting_is_named_and_the_others_go_back
         assert_eq!(kept.all(), vec![Some(RULE.to_owned()); 3], "{status}");
         t.stop().await;
     }
+}
+
+/// A gateway with the bucket `clinic`, which has a lifecycle; then one more location is added to its configuration.
+#[tokio::test]
+async fn a_location_that_is_added_takes_no_object_before_it_has_the_settings_of_the_others() {
+    let kept = Kept::default();
+    let t = TestGateway::start_in(tempfile::tempdir().unwrap(), |config| {
+        config.locations.retain(|location| location.id.as_str() != "cn-north");
+    })
+    .await
+    .unwrap();
+    kept.at(&t, "eu-central", 200);
+    kept.at(&t, "us-east", 200);
+    assert_eq!(t.send(Method::PUT, "/clinic", &[], "").await.status, StatusCode::OK);
+    let lifecycle = t.send(Method::PUT, "/clinic?lifecycle", &[], OTHER).await;
+    assert_eq!(lifecycle.status, StatusCode::OK, "{}", lifecycle.text());
+    let versioning = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    assert_eq!(t.send(Method::PUT, "/clinic?versioning", &[], versioning).await.status, StatusCode::OK);
+    let folder = t.stop_and_leave().await;
+
+    let t = TestGateway::start_in(folder, |_| {}).await.unwrap();
+    kept.at(&t, "eu-central", 200);
+    kept.at(&t, "us-east", 200);
+    kept.at(&t, "cn-north", 400);
+    let put = || t.send(Method::PUT, "/clinic/k", &[OF_CHINA], "patient");
+    let create = || t.send(Method::PUT, "/clinic", &[], "");
+    let list = || t.send(Method::GET, "/clinic?list-type=2", &[], "");
+    // Neither before the bucket is brought there, nor when that fails in the middle.
+    for _ in 0..2 {
+        let refused = put().await;
+        assert_eq!(refused.status, StatusCode::CONFLICT, "{}", refused.text());
+        assert!(refused.text().contains("cn-north"), "{}", refused.text());
+        assert_eq!(t.send(Method::PUT, "/clinic/p", &[PUBLIC], "public").await.status, StatusCode::OK);
+        assert_eq!(list().await.status, StatusCode::OK);
+        let created = create().await;
+        assert_eq!(created.status, StatusCode::BAD_REQUEST, "{}", created.text());
+        assert!(created.text().contains("cn-north"), "{}", created.text());
+    }
+    kept.at(&t, "cn-north", 200);
+    assert_eq!(create().await.status, StatusCode::OK);
+    assert_eq!(kept.all(), vec![Some(OTHER.to_owned()); 3]);
+    let stored = put().await;
+    assert_eq!(stored.status, StatusCode::OK, "{}", stored.text());
+    assert_eq!(stored.header("x-domicile-location"), "cn-north");
+    assert!(!stored.header("x-amz-version-id").is_empty());
+
+    // A setting that was taken away is not brought.
+    assert_eq!(t.send(Method::DELETE, "/clinic?lifecycle", &[], "").await.status, StatusCode::NO_CONTENT);
+    let handle = t.gateway.catalogue.bucket_handle("clinic");
+    assert_eq!(t.gateway.catalogue.setting(handle, Setting::Lifecycle).await.unwrap(), None);
+    t.stop().await;
+}
+
+#[tokio::test]
+async fn a_bucket_that_a_location_lost_is_brought_there_again() {
+    let t = TestGateway::start().await;
+    t.put("k", &[PUBLIC], "text").await;
+    let location = t.gateway.locations.housekeeping(&"cn-north".parse().unwrap()).unwrap();
+    let lost = http::Request::delete("/bucket").body(Body::empty()).unwrap();
+    assert_eq!(location.call(lost).await.unwrap().status(), StatusCode::NO_CONTENT);
+    assert!(!t.put("c", &[OF_CHINA], "patient").await.status.is_success());
+    assert_eq!(t.send(Method::PUT, "/bucket", &[], "").await.status, StatusCode::OK);
+    assert_eq!(t.put("c", &[OF_CHINA], "patient").await.status, StatusCode::OK);
+    t.stop().await;
 }
 
 #[tokio::test]

@@ -211,8 +211,7 @@ const ACL: &str = "Access is decided by the gateway's apps and policies";
 const NEVER_SET: &str = "Answered as for a bucket that never had one";
 const COPIES: &str = "It would make copies that no decision has seen";
 const EVENTS: &str = "It would send object names out of their jurisdiction";
-const LOCK: &str = "A locked copy that is displaced stays listed as residue until its lock ends";
-const LOCKED_BUCKETS: &str = "Set it at each location itself, which must keep versions";
+const LOCK: &str = "A locked version stays where it is: a new write makes a version beside it";
 const LIFECYCLE: &str = "It would change objects behind the catalogue's back";
 const REPORTS: &str = "It would write object names into another bucket";
 const SETTINGS: &str = "Set it at each location itself";
@@ -227,7 +226,7 @@ operations! {
     ListBuckets Get Service [] Bucket List "Answered from the catalogue";
 
     // Buckets.
-    CreateBucket Put Bucket [] Bucket Write "`LocationConstraint` names the home location and is a label source";
+    CreateBucket Put Bucket [] Bucket Write "`LocationConstraint` names the home location and is a label source; with object lock in all locations, or not at all";
     HeadBucket Head Bucket [] Bucket Read "Answered from the catalogue";
     DeleteBucket Delete Bucket [] Bucket Delete "Only when no object is placed in it";
     GetBucketLocation Get Bucket [Q("location")] Bucket Read "Answered from the catalogue";
@@ -237,7 +236,7 @@ operations! {
     ListMultipartUploads Get Bucket [Q("uploads")] Spanning List "Merged from all locations; upload ids are translated";
     DeleteObjects Post Bucket [Q("delete")] Spanning Delete "Split by location";
     ListObjectVersions Get Bucket [Q("versions")] Spanning List "Merged from all locations, in the order of the catalogue; version ids are translated";
-    PutBucketVersioning Put Bucket [Q("versioning")] Bucket Write "Kept alike in all locations; refused by the name of one that cannot";
+    PutBucketVersioning Put Bucket [Q("versioning")] Bucket Write "Kept alike in all locations; refused by the name of one that cannot. A bucket with object lock keeps versions for good";
     PostObject Post Bucket [] Spanning Write "A form with a signed policy; its file is stored like a PutObject";
 
     // Objects.
@@ -278,8 +277,8 @@ operations! {
     PutBucketAbac Put Bucket [Q("abac")] NotImplemented Write ACL;
 
     // Locks.
-    GetObjectLockConfiguration Get Bucket [Q("object-lock")] NotImplemented Read LOCKED_BUCKETS;
-    PutObjectLockConfiguration Put Bucket [Q("object-lock")] NotImplemented Write LOCKED_BUCKETS;
+    GetObjectLockConfiguration Get Bucket [Q("object-lock")] Bucket Read HOME;
+    PutObjectLockConfiguration Put Bucket [Q("object-lock")] Bucket Write "For a bucket that was created with it; given to all locations alike, or to none";
     GetObjectLegalHold Get Object [Q("legal-hold")] Single Read "";
     PutObjectLegalHold Put Object [Q("legal-hold")] Single Write LOCK;
     GetObjectRetention Get Object [Q("retention")] Single Read "";

@@ -7,6 +7,7 @@
 mod acl;
 mod answers;
 mod lists;
+mod lock;
 mod requests;
 mod settings;
 mod tree;
@@ -23,6 +24,10 @@ pub use answers::{
 pub use lists::{
     UploadEntry, UploadsPage, UploadsRequest, list_result, parse_list, parse_uploads, rewrite_parts,
     uploads_result,
+};
+pub use lock::{
+    DefaultRetention, LegalHold, Period, Retention, RetentionMode, legal_hold, lock_configuration,
+    parse_legal_hold, parse_lock_answer, parse_lock_configuration, parse_retention, parse_until, retention,
 };
 pub use requests::{
     Bound, CompleteRequest, CompletedPart, DeleteEntry, DeleteRequest, Tag, check_restore,
@@ -92,6 +97,8 @@ pub enum XmlError {
         "tags: at most 10 (50 of a bucket), keys of 1 to 128 characters that differ, values of at most 256 characters"
     )]
     Tags,
+    #[error("a default retention is of at least one day, and of 100 years at most")]
+    RetentionPeriod,
     #[error("{element} in {document} is not implemented by this gateway")]
     Unsupported { element: &'static str, document: &'static str },
 }
@@ -104,6 +111,7 @@ impl From<XmlError> for S3Error {
             XmlError::KeyLeadsOut => Code::InvalidURI,
             XmlError::PartOrder => Code::InvalidPartOrder,
             XmlError::Tags => Code::InvalidTag,
+            XmlError::RetentionPeriod => Code::InvalidRetentionPeriod,
             XmlError::Unsupported { .. } => Code::NotImplemented,
             _ => Code::MalformedXML,
         };

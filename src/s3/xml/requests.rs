@@ -262,10 +262,10 @@ pub(super) fn read(body: &[u8], bound: Bound, max_elements: usize) -> Result<Ele
 }
 
 /// An element's children, known by name and each there once.
-struct Fields<'e, 'a>(&'e Element<'a>);
+pub(super) struct Fields<'e, 'a>(&'e Element<'a>);
 
 impl<'e, 'a> Fields<'e, 'a> {
-    fn of(
+    pub(super) fn of(
         element: &'e Element<'a>,
         name: &'static str,
         known: &'static [&'static str],
@@ -284,7 +284,7 @@ impl<'e, 'a> Fields<'e, 'a> {
         Ok(Fields(element))
     }
 
-    fn text(&self, name: &str) -> Option<&str> {
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.text_of(name)
     }
 }

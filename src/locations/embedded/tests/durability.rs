@@ -6,6 +6,7 @@ use super::{EmbeddedStore, Fixture, open};
 use crate::locations::embedded::EmbeddedError;
 use crate::locations::embedded::error::Failure;
 use crate::locations::embedded::index::Change;
+use crate::locations::embedded::lock::BucketLock;
 use crate::locations::embedded::rows;
 
 #[tokio::test]
@@ -99,7 +100,7 @@ fn a_folder_belongs_to_one_store_at_a_time() {
 fn a_folder_of_another_format_is_left_alone() {
     let folder = tempfile::TempDir::new().unwrap();
     drop(open(folder.path()));
-    for format in ["domicile-embedded-store 3", "", "something else"] {
+    for format in ["domicile-embedded-store 4", "", "something else"] {
         fs::write(folder.path().join("format"), format).unwrap();
         fs::write(folder.path().join("staging/file"), "theirs").unwrap();
         let opened = EmbeddedStore::open("de-test".parse().unwrap(), folder.path());
@@ -130,7 +131,7 @@ async fn a_failing_write_is_undone_alone() {
     let index = &store.store.inner.index;
     let write = |name: &'static str, outcome: Result<(), Failure>| {
         index.write(Vec::new(), move |connection| {
-            rows::create_bucket(connection, &name.parse().unwrap(), 0)?;
+            rows::create_bucket(connection, &name.parse().unwrap(), 0, BucketLock::Without)?;
             outcome.map(Change::new)
         })
     };

@@ -7,12 +7,13 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use proptest::prelude::*;
 
 use super::*;
+use crate::locations::embedded::lock::BucketLock;
 use crate::locations::embedded::rows::NewObject;
 
 fn index(keys: impl IntoIterator<Item = String>) -> Connection {
     let connection = Connection::open_in_memory().unwrap();
     rows::create_tables(&connection).unwrap();
-    rows::create_bucket(&connection, &"box".parse().unwrap(), 0).unwrap();
+    rows::create_bucket(&connection, &"box".parse().unwrap(), 0, BucketLock::Without).unwrap();
     let transaction = connection.unchecked_transaction().unwrap();
     for key in keys {
         let object = NewObject {

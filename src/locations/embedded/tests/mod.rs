@@ -1,6 +1,7 @@
 //! The store through its service, as the gateway uses it. The lists have their own file beside `buckets`.
 
 mod durability;
+mod lock;
 mod objects;
 mod uploads;
 mod versions;

@@ -93,7 +93,6 @@ async fn what_is_not_offered_is_refused_and_not_ignored() {
     }
     for header in [
         ("x-amz-server-side-encryption", "aws:kms"),
-        ("x-amz-object-lock-mode", "COMPLIANCE"),
         ("x-amz-storage-class", "GLACIER"),
         ("x-amz-acl", "public-read"),
         ("x-amz-grant-read", "id=1"),

@@ -183,7 +183,9 @@ async fn a_folder_of_the_first_format_is_upgraded_with_what_is_in_it() {
     let Fixture { folder, store } = store;
     drop(store);
     let index = rusqlite::Connection::open(folder.path().join("index.db")).unwrap();
-    let back = "ALTER TABLE objects DROP COLUMN is_null; ALTER TABLE buckets DROP COLUMN versioning; DROP TABLE history;";
+    let back = "ALTER TABLE objects DROP COLUMN is_null; ALTER TABLE buckets DROP COLUMN versioning; DROP TABLE history;
+        ALTER TABLE buckets DROP COLUMN object_lock; ALTER TABLE versions DROP COLUMN object_lock;
+        ALTER TABLE uploads DROP COLUMN object_lock;";
     index.execute_batch(back).unwrap();
     drop(index);
     std::fs::write(folder.path().join("format"), "domicile-embedded-store 1\n").unwrap();
@@ -195,5 +197,5 @@ async fn a_folder_of_the_first_format_is_upgraded_with_what_is_in_it() {
     assert_eq!(store.get("/box/k?versionId=null").await.text(), "old");
     assert_eq!(store.versions("").await.len(), 2);
     let format = std::fs::read_to_string(store.folder.path().join("format")).unwrap();
-    assert_eq!(format.trim(), "domicile-embedded-store 2");
+    assert_eq!(format.trim(), "domicile-embedded-store 3");
 }
