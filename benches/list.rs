@@ -1,9 +1,10 @@
 //! A merged list of 1000 keys over four locations, beside each location's own list.
 //!
-//! The locations are S3 servers of somebody else (`s3s-fs`) in this process; gateway and servers share the machine's
-//! cores, which flatters neither. `of_the_slowest_location` is what a client would wait for without a gateway: the list
-//! that the gateway asks that location for. `sans_io` is the gateway's own part of it: reading four documents, merging
-//! them, writing one.
+//! The locations are S3 servers of somebody else (`s3s-fs`) in this process. `of_the_slowest_location` is what a client
+//! would wait for without a gateway: the list that the gateway asks that location for. Where each location has a machine
+//! of its own, four of them answer as soon as one; here they share the cores, with the gateway and the client too.
+//! `of_all_locations_at_once` is what that alone costs: a client that asks the four itself, at the same time.
+//! `sans_io` is the gateway's own part: reading four documents, merging them, writing one.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -44,6 +45,9 @@ fn over_the_wire(criterion: &mut Criterion) {
     group.sample_size(30).measurement_time(Duration::from_secs(8));
     group.bench_function("of_the_slowest_location", |bencher| {
         bencher.iter(|| runtime.block_on(list(&own[slowest])));
+    });
+    group.bench_function("of_all_locations_at_once", |bencher| {
+        bencher.iter(|| runtime.block_on(futures_util::future::join_all(own.iter().map(list))));
     });
     group.bench_function("merged_over_4_locations", |bencher| {
         bencher.iter(|| assert_eq!(runtime.block_on(list(&merged)), KEYS));

@@ -94,24 +94,32 @@ const CANNED: [&str; 5] =
 /// A grant at a location would hand out the object past the rules about readers. Presigned URLs can carry one in the query; a
 /// bucket's object lock there would be passed over, for the gateway makes the bucket in words of its own.
 fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), S3Error> {
-    let in_headers =
-        headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?"), false));
-    let in_query = query.iter().map(|(name, value)| (name, value, true));
-    for (name, value, queried) in in_headers.chain(in_query) {
-        let is = |start: &str| name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start));
-        if is("x-amz-acl") && !CANNED.contains(&value) && !HARMLESS.contains(&value) {
-            return Err(S3Error::new(Code::InvalidArgument, "x-amz-acl does not name a canned list."));
-        }
-        let grants = is("x-amz-grant-") || (is("x-amz-acl") && !HARMLESS.contains(&value));
-        let locks = queried && is("x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false");
-        let message = if grants {
-            "Grants to others (x-amz-acl, x-amz-grant-*) are not implemented by this gateway: who may read is for its \
-             apps and policies to say."
-        } else if locks {
-            "x-amz-bucket-object-lock-enabled must be a signed header, not a query parameter."
-        } else {
-            continue;
-        };
+    let is = |name: &str, start: &str| {
+        name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
+    };
+    let grants = |name: &str, value: &str| {
+        is(name, "x-amz-grant-") || (is(name, "x-amz-acl") && !HARMLESS.contains(&value))
+    };
+    let misspelt = |name: &str, value: &str| {
+        is(name, "x-amz-acl") && !HARMLESS.contains(&value) && !CANNED.contains(&value)
+    };
+    let anywhere = |found: &dyn Fn(&str, &str) -> bool| {
+        let in_headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?")));
+        in_headers.chain(query.iter()).any(|(name, value)| found(name, value))
+    };
+    if anywhere(&misspelt) {
+        return Err(S3Error::new(Code::InvalidArgument, "x-amz-acl does not name a canned list."));
+    }
+    if anywhere(&grants) {
+        let message = "Grants to others (x-amz-acl, x-amz-grant-*) are not implemented by this gateway: who may read is \
+                       for its apps and policies to say.";
+        return Err(S3Error::new(Code::NotImplemented, message));
+    }
+    let locks = |name: &str, value: &str| {
+        is(name, "x-amz-bucket-object-lock-enabled") && !value.eq_ignore_ascii_case("false")
+    };
+    if query.iter().any(|(name, value)| locks(name, value)) {
+        let message = "x-amz-bucket-object-lock-enabled must be a signed header, not a query parameter.";
         return Err(S3Error::new(Code::NotImplemented, message));
     }
     Ok(())

@@ -26,6 +26,8 @@ pub const EFFECT: &str = "vanished";
 /// Placements that are ended in one go.
 const AT_ONCE: usize = 256;
 const MAX_ERROR: usize = 64 << 10;
+/// Of no object.
+const NO_ETAG: &str = "\"none\"";
 
 /// Whether bytes that a placement speaks of are there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +60,8 @@ pub async fn end_if_gone(
     Ok(if ended.is_some() { Vanished::Ended } else { Vanished::Unproved })
 }
 
-/// Asks the location for the version in words of our own: without the client's conditions, and with an answer that has a document.
+/// Asks the location for the version in words of our own, and for an answer that has a document: what is there does not match, so
+/// that none of its bytes come along.
 async fn is_gone(
     gateway: &Gateway,
     call: &Call,
@@ -67,6 +70,7 @@ async fn is_gone(
 ) -> Result<bool, Failure> {
     let only = versions::only(placement);
     let mut headers = HeaderMap::new();
+    headers.insert(header::IF_MATCH, HeaderValue::from_static(NO_ETAG));
     headers.insert(header::RANGE, HeaderValue::from_static("bytes=0-0"));
     let request = forward::request(Method::GET, call.bucket()?, Some(key), &only, headers, Body::empty())?;
     let response = gateway.locations.housekeeping(&placement.location)?.call(request).await?;
