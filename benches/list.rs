@@ -115,7 +115,7 @@ fn own_document(location: usize) -> String {
     let entries = (location..KEYS).step_by(4).map(entry).collect();
     let page = ListPage { entries, ..ListPage::default() };
     let request = ListRequest { max_keys: KEYS, ..ListRequest::probe("") };
-    xml::list_result(&"bench".parse().expect("a bucket"), &request, &page, None)
+    xml::list_result(&"bench".parse().expect("a bucket"), "app", &request, &page, None)
 }
 
 fn merge(documents: &[String]) -> String {
@@ -124,7 +124,7 @@ fn merge(documents: &[String]) -> String {
     loop {
         let verdicts: Vec<Verdict> = match merge.step().expect("lists in order") {
             Step::Done(page) => {
-                return xml::list_result(&"bench".parse().expect("a bucket"), &request, &page, None);
+                return xml::list_result(&"bench".parse().expect("a bucket"), "app", &request, &page, None);
             }
             Step::Fetch(asked) => {
                 for (location, _) in asked {

@@ -13,7 +13,7 @@ use super::call::Call;
 use super::failure::Failure;
 use crate::body::Body;
 use crate::placement::{
-    amend, buckets, copy, delete, get, list, list_versions, multipart, post, put, settings, versioning,
+    amend, buckets, copy, delete, get, list, list_versions, multipart, post, put, settings, unset, versioning,
 };
 use crate::s3::error::{Code, S3Error};
 use crate::s3::operation::Operation;
@@ -88,6 +88,17 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         | Op::DeleteBucketLifecycle
         | Op::DeletePublicAccessBlock
         | Op::DeleteBucketOwnershipControls => Box::pin(settings::off_locations(gateway, call)),
+        Op::GetBucketPolicy
+        | Op::GetBucketPolicyStatus
+        | Op::GetBucketReplication
+        | Op::GetBucketNotificationConfiguration
+        | Op::GetBucketLogging
+        | Op::GetBucketAccelerateConfiguration
+        | Op::GetBucketRequestPayment
+        | Op::GetBucketWebsite => Box::pin(unset::get(gateway, call)),
+        Op::DeleteBucketPolicy | Op::DeleteBucketReplication | Op::DeleteBucketWebsite => {
+            Box::pin(unset::delete(gateway, call))
+        }
         Op::GetBucketAcl => Box::pin(buckets::acl(gateway, call)),
         Op::PutBucketAcl => Box::pin(buckets::put_acl(gateway, call, body)),
         Op::GetBucketVersioning => Box::pin(versioning::get(gateway, call)),
@@ -102,9 +113,9 @@ fn answer(gateway: Arc<Gateway>, call: Call, body: Body) -> Answer {
         | Op::HeadObject
         | Op::GetObjectAttributes
         | Op::GetObjectTagging
-        | Op::GetObjectAcl
         | Op::GetObjectLegalHold
         | Op::GetObjectRetention => Box::pin(get::read_object(gateway, call)),
+        Op::GetObjectAcl => Box::pin(get::acl(gateway, call)),
         Op::PutObjectTagging => Box::pin(amend::put_tagging(gateway, call, body)),
         Op::DeleteObjectTagging
         | Op::PutObjectAcl

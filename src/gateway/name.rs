@@ -84,19 +84,33 @@ fn refuse_lookalikes(headers: &HeaderMap) -> Result<(), S3Error> {
     }
 }
 
+/// Canned lists (S3 user guide, "Access control list overview") that give nobody anything that the owner of the location does
+/// not have, for the location's buckets and what is in them are the same owner's.
+const HARMLESS: [&str; 3] = ["private", "bucket-owner-read", "bucket-owner-full-control"];
+/// The others.
+const CANNED: [&str; 5] =
+    ["public-read", "public-read-write", "authenticated-read", "aws-exec-read", "log-delivery-write"];
+
 /// A grant at a location would hand out the object past the rules about readers. Presigned URLs can carry one in the query; a
 /// bucket's object lock there would be passed over, for the gateway makes the bucket in words of its own.
 fn refuse_past_policies(headers: &HeaderMap, query: &ParsedQuery) -> Result<(), S3Error> {
     let is = |name: &str, start: &str| {
         name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start))
     };
-    // These two give nobody anything that the owner of the location does not have.
     let grants = |name: &str, value: &str| {
-        is(name, "x-amz-grant-")
-            || (is(name, "x-amz-acl") && !matches!(value, "private" | "bucket-owner-full-control"))
+        is(name, "x-amz-grant-") || (is(name, "x-amz-acl") && !HARMLESS.contains(&value))
     };
-    let in_headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?")));
-    if in_headers.chain(query.iter()).any(|(name, value)| grants(name, value)) {
+    let misspelt = |name: &str, value: &str| {
+        is(name, "x-amz-acl") && !HARMLESS.contains(&value) && !CANNED.contains(&value)
+    };
+    let anywhere = |found: &dyn Fn(&str, &str) -> bool| {
+        let in_headers = headers.iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap_or("?")));
+        in_headers.chain(query.iter()).any(|(name, value)| found(name, value))
+    };
+    if anywhere(&misspelt) {
+        return Err(S3Error::new(Code::InvalidArgument, "x-amz-acl does not name a canned list."));
+    }
+    if anywhere(&grants) {
         let message = "Grants to others (x-amz-acl, x-amz-grant-*) are not implemented by this gateway: who may read is \
                        for its apps and policies to say.";
         return Err(S3Error::new(Code::NotImplemented, message));
@@ -167,9 +181,10 @@ mod tests {
         assert_eq!(refused(&headers(&[lock]), ""), None);
         let in_query = "X-Amz-Bucket-Object-Lock-Enabled=true";
         assert_eq!(refused(&HeaderMap::new(), in_query), Some(Code::NotImplemented));
-        let harmless = [("x-amz-acl", "private"), ("x-amz-acl", "bucket-owner-full-control")];
-        for (name, value) in harmless {
-            assert_eq!(refused(&headers(&[(name, value)]), ""), None);
+        for value in HARMLESS {
+            assert_eq!(refused(&headers(&[("x-amz-acl", value)]), ""), None);
         }
+        assert_eq!(refused(&headers(&[("x-amz-acl", "public-ready")]), ""), Some(Code::InvalidArgument));
+        assert_eq!(refused(&headers(&[("x-amz-acl", "")]), ""), Some(Code::InvalidArgument));
     }
 }

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
 
 use super::conditions::same_etag;
 use super::record::{self, answer_stored, refuse_place, set};
@@ -118,14 +118,16 @@ pub async fn put_tagging(gateway: Arc<Gateway>, call: Call, body: Body) -> Resul
 /// Everything else that changes no label: DeleteObjectTagging, PutObjectRetention, PutObjectLegalHold, PutObjectAcl,
 /// RestoreObject. Forwarded to where the object rests, in turn with its writes.
 pub async fn amend(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
-    let (change, document) = Change::read(gateway, call, body).await?;
+    let (mut change, mut document) = Change::read(gateway, call, body).await?;
     match change.call.target.operation {
         // A canned list comes in a header, and was judged with the other headers.
         Operation::PutObjectAcl if !document.is_empty() => {
-            return Err(Failure::client(
-                Code::NotImplemented,
-                "Grants are not implemented by this gateway: who may read is for its apps and policies to say.",
-            ));
+            buckets::check_acl(&document, &change.bucket.owner, &change.call)?;
+            // The owner has another name at the location, where this means the same.
+            let headers = &mut change.call.parts.headers;
+            headers.insert("x-amz-acl", HeaderValue::from_static("private"));
+            forget_document(headers);
+            document = Bytes::new();
         }
         Operation::RestoreObject => xml::check_restore(&document, Bound(MAX_DOCUMENT))?,
         _ => {}
@@ -133,6 +135,20 @@ pub async fn amend(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Resp
     let (target, _guard) = change.target().await?;
     let labels = labels_of(&target.placement);
     change.forward(&target, &labels, document).await
+}
+
+/// Takes off what was said about a document that does not travel.
+fn forget_document(headers: &mut HeaderMap) {
+    let about_it = |name: &HeaderName| {
+        let name = name.as_str();
+        matches!(name, "content-type" | "content-md5" | "content-encoding" | "x-amz-trailer")
+            || name.starts_with("x-amz-checksum-")
+            || name.starts_with("x-amz-sdk-checksum-")
+    };
+    let names: Vec<HeaderName> = headers.keys().filter(|name| about_it(name)).cloned().collect();
+    for name in names {
+        headers.remove(name);
+    }
 }
 
 /// A change to one object, its document verified.

@@ -17,9 +17,10 @@ use crate::gateway::failure::{Blame, Failure};
 use crate::locations::Location;
 use crate::s3::checksum::Subject;
 use crate::s3::error::{Code, S3Error};
-use crate::s3::xml::{self, BucketEntry, BucketList};
+use crate::s3::xml::{self, Bound, BucketEntry, BucketList, Grants};
 
 const MAX_DOCUMENT: usize = 64 << 10;
+const CANNED_ACL: &str = "x-amz-acl";
 /// The region whose buckets have no constraint.
 const FIRST_REGION: &str = "us-east-1";
 /// Most buckets in one answer (S3 API reference, ListBuckets).
@@ -39,7 +40,7 @@ pub async fn existing(gateway: &Gateway, call: &Call) -> Result<Bucket, Failure>
 /// the location of the region that the request was signed for, as it is at S3.
 pub async fn create(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
     let document = read_document(&call, body, MAX_DOCUMENT, Subject::Body).await?;
-    let constraint = xml::parse_create_bucket(&document, xml::Bound(MAX_DOCUMENT))?;
+    let constraint = xml::parse_create_bucket(&document, Bound(MAX_DOCUMENT))?;
     let lock = match call.parts.headers.get(LOCK_ENABLED).map(|value| value.as_bytes().to_ascii_lowercase()) {
         None => ObjectLock::Without,
         Some(text) if text == b"false" => ObjectLock::Without,
@@ -213,20 +214,38 @@ pub async fn acl(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Fa
     Ok(xml_response(xml::private_acl(&bucket.owner)))
 }
 
-/// PutBucketAcl: the canned list that says what holds anyhow. Others were refused with their header.
+/// PutBucketAcl: a list that says what holds anyhow, and so changes nothing. Others are refused, canned ones with their header.
 pub async fn put_acl(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Response<Body>, Failure> {
-    existing(&gateway, &call).await?;
+    let bucket = existing(&gateway, &call).await?;
     let document = read_document(&call, body, MAX_DOCUMENT, Subject::Body).await?;
-    if document.is_empty() && !call.parts.headers.contains_key("x-amz-acl") {
+    if document.is_empty() && !call.parts.headers.contains_key(CANNED_ACL) {
         let error = S3Error::new(Code::MissingSecurityHeader, "Your request was missing a required header");
-        return Err(error.detail("MissingHeaderName", "x-amz-acl").into());
+        return Err(error.detail("MissingHeaderName", CANNED_ACL).into());
     }
     if !document.is_empty() {
-        let message =
-            "Grants are not implemented by this gateway: who may read is for its apps and policies to say.";
-        return Err(Failure::client(Code::NotImplemented, message));
+        check_acl(&document, &bucket.owner, &call)?;
     }
     Ok(Response::new(Body::empty()))
+}
+
+/// Refuses an access control list that grants something.
+pub(super) fn check_acl(document: &[u8], owner: &str, call: &Call) -> Result<(), Failure> {
+    if call.parts.headers.contains_key(CANNED_ACL) {
+        let message =
+            "An access control list comes in x-amz-acl or in the body of the request, and not in both.";
+        return Err(Failure::client(Code::InvalidRequest, message));
+    }
+    match xml::parse_acl(document, Bound(MAX_DOCUMENT), owner)? {
+        Grants::OwnerAlone => Ok(()),
+        Grants::OfAnotherOwner => Err(Failure::client(
+            Code::AccessDenied,
+            "An access control list cannot change the owner: it names another one than the bucket's.",
+        )),
+        Grants::Others => Err(Failure::client(
+            Code::NotImplemented,
+            "Grants are not implemented by this gateway: who may read is for its apps and policies to say.",
+        )),
+    }
 }
 
 /// ListBuckets: those that the app may use.

@@ -18,6 +18,22 @@ use crate::geo::ClientPlace;
 use crate::label::{Coverage, Labels};
 use crate::log::Event;
 use crate::s3::operation::Operation;
+use crate::s3::xml;
+
+const MAX_ACL: usize = 256 << 10;
+
+/// GetObjectAcl: as the location has it, with the bucket's owner in the place of the location's account.
+pub async fn acl(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
+    let owner = buckets::existing(&gateway, &call).await?.owner;
+    let response = read_object(gateway, call).await?;
+    if response.status() != StatusCode::OK {
+        return Ok(response);
+    }
+    let (mut parts, body) = response.into_parts();
+    let document = xml::show_owner(&body.collect_limited(MAX_ACL).await?, &owner)?;
+    parts.headers.remove(header::CONTENT_LENGTH);
+    Ok(Response::from_parts(parts, Body::full(document)))
+}
 
 /// Reads an object, its headers, or what else the location keeps about it.
 pub async fn read_object(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {

@@ -26,7 +26,7 @@ const MAX_ERROR: usize = 64 << 10;
 
 /// Lists the objects of a bucket.
 pub async fn objects(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
-    buckets::existing(&gateway, &call).await?;
+    let owner = buckets::existing(&gateway, &call).await?.owner;
     let bucket = call.bucket()?;
     let app = &call.app.id;
     let version = match call.target.operation {
@@ -46,7 +46,7 @@ pub async fn objects(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
         }
         _ => None,
     };
-    Ok(xml_response(xml::list_result(bucket, &request, &page, next.as_deref())))
+    Ok(xml_response(xml::list_result(bucket, &owner, &request, &page, next.as_deref())))
 }
 
 /// Runs a merge to its end.
@@ -173,7 +173,7 @@ async fn any_visible(
 
 /// Lists the uploads under way: each location's page, merged by key, with the upload ids that clients know.
 pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
-    buckets::existing(&gateway, &call).await?;
+    let owner = buckets::existing(&gateway, &call).await?.owner;
     let bucket = call.bucket()?;
     let request = uploads_request(&call)?;
     let locations: Vec<&Location> = gateway.locations.all().collect();
@@ -224,7 +224,7 @@ pub async fn uploads(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>
             Listed::Prefix(prefix) => page.common_prefixes.push(prefix),
         }
     }
-    Ok(xml_response(xml::uploads_result(bucket, &request, &page)))
+    Ok(xml_response(xml::uploads_result(bucket, &owner, &request, &page)))
 }
 
 /// What one location has behind the request's markers; of each key that it tells of, all uploads.

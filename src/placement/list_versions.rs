@@ -39,7 +39,7 @@ pub async fn list(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, F
         Versioning::Never => of_objects(&gateway, name, &locations, &request).await?,
         _ => merged(&gateway, name, &locations, &request).await?,
     };
-    Ok(xml_response(xml::versions_result(name, &request, &page)))
+    Ok(xml_response(xml::versions_result(name, &bucket.owner, &request, &page)))
 }
 
 fn parse(call: &Call) -> Result<VersionsRequest, S3Error> {

@@ -28,6 +28,7 @@ mod settle_versions;
 mod store;
 #[cfg(test)]
 mod tests;
+pub mod unset;
 mod vanished;
 pub mod versioning;
 mod versions;

@@ -235,7 +235,7 @@ pub async fn abort(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, 
     pass_on(&gateway, &call).await
 }
 
-/// ListParts, with the upload id that the client knows.
+/// ListParts, with the names that the client knows.
 pub async fn list_parts(gateway: Arc<Gateway>, call: Call) -> Result<Response<Body>, Failure> {
     let response = pass_on(&gateway, &call).await?;
     if !response.status().is_success() {
@@ -244,7 +244,8 @@ pub async fn list_parts(gateway: Arc<Gateway>, call: Call) -> Result<Response<Bo
     let (mut parts, body) = response.into_parts();
     let document = body.collect_limited(MAX_DOCUMENT).await?;
     let known = call.target.query.value("uploadId").unwrap_or_default();
-    let document = xml::rewrite_parts(&document, call.bucket()?, call.key()?, known)?;
+    let owner = buckets::existing(&gateway, &call).await?.owner;
+    let document = xml::rewrite_parts(&document, call.bucket()?, call.key()?, known, &owner)?;
     parts.headers.remove(http::header::CONTENT_LENGTH);
     Ok(Response::from_parts(parts, Body::full(document)))
 }

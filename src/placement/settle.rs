@@ -9,7 +9,7 @@ use super::{forward, header_text, settle_versions, versions};
 use crate::body::Body;
 use crate::catalogue::{Intent, IntentKind, ObjectHandle, Placement, Stray, WriteRecord};
 use crate::gateway::Gateway;
-use crate::gateway::failure::Failure;
+use crate::gateway::failure::{Blame, Failure};
 use crate::label::Coverage;
 use crate::log::Event;
 use crate::names::{BucketName, LocationId, ObjectKey};
@@ -254,8 +254,16 @@ pub(super) async fn held(
                 size: header_text(headers, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0),
             }))
         }
-        status => Err(Failure::internal(format!("the location answered {status} to HEAD"))),
+        status => Err(unanswered(location, status)),
     }
+}
+
+fn unanswered(location: &LocationId, status: StatusCode) -> Failure {
+    Failure::unavailable(
+        Blame::Location,
+        "The location of this object does not tell what it holds. Try again.",
+        format!("location {location} answered {status} when asked what it holds"),
+    )
 }
 
 /// [`held`], as a list of the bucket says it: a key is the first of those that begin with it.
@@ -269,7 +277,7 @@ async fn listed(
     let request = forward::request(Method::GET, bucket, None, &query, HeaderMap::new(), Body::empty())?;
     let response = gateway.locations.housekeeping(location)?.call(request).await?;
     if response.status() != StatusCode::OK {
-        return Err(Failure::internal(format!("the location answered {} to a list", response.status())));
+        return Err(unanswered(location, response.status()));
     }
     let page = xml::parse_list(&response.into_body().collect_limited(1 << 20).await?)?;
     let found = page.entries.into_iter().find(|entry| entry.key == key.as_str());

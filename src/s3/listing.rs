@@ -66,7 +66,6 @@ pub struct PageRequest {
     pub start_after: Option<String>,
     pub continuation_token: Option<String>,
     pub max_keys: usize,
-    pub owner: OwnerField,
 }
 
 impl PageRequest {
@@ -88,9 +87,6 @@ impl PageRequest {
         }
         if let Some(token) = &self.continuation_token {
             add("continuation-token", token);
-        }
-        if self.owner == OwnerField::Fetch {
-            add("fetch-owner", "true");
         }
         query
     }
@@ -191,7 +187,6 @@ pub struct Merge {
     delimiter: Option<String>,
     max_keys: usize,
     after: Option<String>,
-    owner: OwnerField,
     sources: Vec<Source>,
     pending: Vec<Candidate>,
     page: ListPage,
@@ -244,7 +239,6 @@ impl Merge {
             delimiter: request.delimiter.clone(),
             max_keys: request.max_keys.min(MAX_KEYS),
             after: request.after.clone(),
-            owner: request.owner,
             sources: (0..locations).map(|_| Source::default()).collect(),
             pending: Vec::new(),
             page: ListPage::default(),
@@ -388,7 +382,6 @@ impl Merge {
                 start_after,
                 continuation_token: token,
                 max_keys,
-                owner: self.owner,
             };
             asked.push((location, request));
         }

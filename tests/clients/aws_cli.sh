@@ -170,7 +170,7 @@ refused_in_parts() {
         --tagging 'data-class=personal&subject-country=RU'
 }
 check "and the same for an upload in parts" refused_in_parts
-unimplemented() { fails_with NotImplemented aws s3api get-bucket-policy --bucket ledger; }
+unimplemented() { fails_with NotImplemented aws s3api put-bucket-policy --bucket ledger --policy '{"Statement": []}'; }
 check "what is not the gateway's business is NotImplemented" unimplemented
 wrong_keys() {
     AWS_ACCESS_KEY_ID=NOBODY AWS_SECRET_ACCESS_KEY=x fails_with InvalidAccessKeyId aws s3api head-object --bucket ledger --key big \

@@ -41,6 +41,8 @@ start_gateway() {
     local name=$1 pid
     shift
     ANNOUNCED="$WORK/$name.out"
+    # It is read before the gateway may have opened it.
+    : >"$ANNOUNCED"
     "$DOMICILE" serve --listen 127.0.0.1:0 --admin-listen 127.0.0.1:0 "$@" >"$ANNOUNCED" 2>"$WORK/$name.err" &
     pid=$!
     PIDS+=("$pid")
@@ -57,10 +59,12 @@ start_gateway() {
     return 1
 }
 
-# stop_gateways: asks each to stop, and waits for it: it finishes what is in flight.
+# stop_gateways: asks each to stop, and waits for it: it finishes what is in flight. The last first: they lean on those that
+# were started before them, and some wait for those when they stop.
 stop_gateways() {
-    local pid status=0
-    for pid in ${PIDS[@]+"${PIDS[@]}"}; do
+    local n pid status=0
+    for ((n = ${#PIDS[@]} - 1; n >= 0; n--)); do
+        pid=${PIDS[n]}
         kill -TERM "$pid" 2>"$WORK/stop.err" || true
         wait "$pid" || status=$?
     done

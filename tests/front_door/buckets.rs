@@ -10,6 +10,7 @@ over_both_kinds_of_store!(
     tags_and_cross_origin_rules_of_a_bucket_are_kept,
     a_browser_asks_ahead_without_a_signature,
     buckets_are_listed_by_pages,
+    settings_that_no_bucket_has_are_told_as_s3_tells_them,
 );
 
 async fn a_bucket_lives_from_create_to_delete(gateway: Gateway) {
@@ -68,6 +69,33 @@ async fn a_bucket_knows_its_home(gateway: Gateway) {
     let refused = failed(refused);
     refused.is(400, "InvalidLocationConstraint");
     assert!(refused.message.contains("cn-north (cn-north-1)"), "{}", refused.message);
+}
+
+async fn settings_that_no_bucket_has_are_told_as_s3_tells_them(gateway: Gateway) {
+    use aws_sdk_s3::types::Payer;
+    let client = gateway.client();
+    bucket(&client, "clinic").await;
+    failed(client.get_bucket_policy().bucket("clinic").send().await).is(404, "NoSuchBucketPolicy");
+    failed(client.get_bucket_website().bucket("clinic").send().await).is(404, "NoSuchWebsiteConfiguration");
+    failed(client.get_bucket_replication().bucket("clinic").send().await)
+        .is(404, "ReplicationConfigurationNotFoundError");
+    let status = client.get_bucket_policy_status().bucket("clinic").send().await.unwrap();
+    assert_eq!(status.policy_status().unwrap().is_public(), Some(false));
+    let payment = client.get_bucket_request_payment().bucket("clinic").send().await.unwrap();
+    assert_eq!(payment.payer(), Some(&Payer::BucketOwner));
+    let logging = client.get_bucket_logging().bucket("clinic").send().await.unwrap();
+    assert!(logging.logging_enabled().is_none());
+    let events = client.get_bucket_notification_configuration().bucket("clinic").send().await.unwrap();
+    assert!(events.queue_configurations().is_empty() && events.event_bridge_configuration().is_none());
+    let speed = client.get_bucket_accelerate_configuration().bucket("clinic").send().await.unwrap();
+    assert_eq!(speed.status(), None);
+
+    client.delete_bucket_policy().bucket("clinic").send().await.unwrap();
+    client.delete_bucket_website().bucket("clinic").send().await.unwrap();
+    client.delete_bucket_replication().bucket("clinic").send().await.unwrap();
+    failed(client.put_bucket_policy().bucket("clinic").policy("{}").send().await).is(501, "NotImplemented");
+    failed(client.get_bucket_policy().bucket("nowhere").send().await).is(404, "NoSuchBucket");
+    failed(client.delete_bucket_policy().bucket("nowhere").send().await).is(404, "NoSuchBucket");
 }
 
 #[tokio::test]

@@ -272,7 +272,7 @@ async fn a_part_of_an_object_is_read_by_its_number_and_its_attributes_are_told()
 
 #[tokio::test]
 async fn a_canned_list_that_grants_nothing_is_taken_and_told() {
-    use aws_sdk_s3::types::{BucketCannedAcl, ObjectCannedAcl, Permission};
+    use aws_sdk_s3::types::{AccessControlPolicy, BucketCannedAcl, ObjectCannedAcl, Permission};
     let gateway = Gateway::demo().await;
     let client = gateway.client();
     bucket(&client, "clinic").await;
@@ -283,9 +283,54 @@ async fn a_canned_list_that_grants_nothing_is_taken_and_told() {
     let acl = client.get_object_acl().bucket("clinic").key("note").send().await.unwrap();
     assert_eq!(acl.grants().len(), 1);
     assert_eq!(acl.grants()[0].permission(), Some(&Permission::FullControl));
+    let owner = acl.owner().unwrap().clone();
+    let again = AccessControlPolicy::builder().set_owner(acl.owner).set_grants(acl.grants).build();
+    client
+        .put_object_acl()
+        .bucket("clinic")
+        .key("note")
+        .access_control_policy(again.clone())
+        .send()
+        .await
+        .unwrap();
     client.put_bucket_acl().bucket("clinic").acl(BucketCannedAcl::Private).send().await.unwrap();
+    client.put_bucket_acl().bucket("clinic").access_control_policy(again).send().await.unwrap();
     let acl = client.get_bucket_acl().bucket("clinic").send().await.unwrap();
     assert_eq!(acl.owner().unwrap().id(), acl.grants()[0].grantee().unwrap().id());
+    assert_eq!(acl.owner(), Some(&owner));
+}
+
+/// Whichever account a location keeps them under, to an app what is in its bucket is the bucket's owner's.
+#[tokio::test]
+async fn everything_in_a_bucket_has_the_buckets_owner() {
+    let gateway = Gateway::demo().await;
+    let client = gateway.client();
+    bucket(&client, "clinic").await;
+    put(&client, "clinic", "note", "text").await;
+    let upload = client.create_multipart_upload().bucket("clinic").key("long").send().await.unwrap();
+    let owner = client.get_bucket_acl().bucket("clinic").send().await.unwrap().owner;
+    assert_eq!(client.list_buckets().send().await.unwrap().owner, owner);
+
+    let first = client.list_objects().bucket("clinic").send().await.unwrap();
+    assert_eq!(first.contents()[0].owner(), owner.as_ref());
+    let second = client.list_objects_v2().bucket("clinic").send().await.unwrap();
+    assert_eq!(second.contents()[0].owner(), None);
+    let second = client.list_objects_v2().bucket("clinic").fetch_owner(true).send().await.unwrap();
+    assert_eq!(second.contents()[0].owner(), owner.as_ref());
+    let versions = client.list_object_versions().bucket("clinic").send().await.unwrap();
+    assert_eq!(versions.versions()[0].owner(), owner.as_ref());
+    let uploads = client.list_multipart_uploads().bucket("clinic").send().await.unwrap();
+    assert_eq!(uploads.uploads()[0].owner(), owner.as_ref());
+    let parts = client
+        .list_parts()
+        .bucket("clinic")
+        .key("long")
+        .set_upload_id(upload.upload_id)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(parts.owner(), owner.as_ref());
+    assert_eq!(parts.initiator().unwrap().id(), owner.unwrap().id());
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::{self, Writer};
 
 const MAX_PARTS: usize = 1000;
-const OWNER: &str = "gateway";
+pub(super) const OWNER: &str = "gateway";
 
 type Answer = Result<Response<Body>, Failure>;
 

@@ -4,6 +4,7 @@ use http::Response;
 use rusqlite::{Connection, params};
 
 use super::buckets::{encoding, snapshot};
+use super::describe::OWNER;
 use super::error::Failure;
 use super::request::Call;
 use super::rows::{self, BucketRow};
@@ -63,7 +64,7 @@ fn page(connection: &Connection, call: &Call) -> Result<Response<Body>, Failure>
     }
     answer.entries = page.entries.into_iter().map(Listed::into_entry).collect();
     answer.common_prefixes = page.groups;
-    Ok(xml::response(xml::versions_result(&call.bucket, &request, &answer)))
+    Ok(xml::response(xml::versions_result(&call.bucket, OWNER, &request, &answer)))
 }
 
 fn start(

@@ -189,7 +189,6 @@ async fn what_changes_no_label_goes_on_as_it_came_and_so_does_its_answer() {
         (Method::PUT, "acl", &[("x-amz-acl", "private")], ""),
         (Method::GET, "retention", &[], ""),
         (Method::GET, "legal-hold", &[], ""),
-        (Method::GET, "acl", &[], ""),
     ] {
         if query.contains("x=1") {
             // A name that nobody knows could be another operation at a location.
@@ -213,15 +212,26 @@ async fn nobody_is_granted_anything_and_nothing_is_restored_elsewhere() {
     t.put("k", &[PUBLIC], "text").await;
     for (method, query, headers, body) in [
         (Method::PUT, "acl", &[("x-amz-acl", "public-read")][..], ""),
-        (Method::PUT, "acl", &[], "<AccessControlPolicy/>"),
+        (Method::PUT, "acl", &[], PUBLIC_LIST),
         (Method::POST, "restore", &[], "<RestoreRequest><OutputLocation/></RestoreRequest>"),
         (Method::POST, "restore", &[], "<RestoreRequest><Type>SELECT</Type></RestoreRequest>"),
     ] {
         let answer = t.send(method, &format!("/bucket/k?{query}"), headers, body).await;
         assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED, "{query} {body}");
     }
-    let answer = t.send(Method::PUT, "/bucket?acl", &[], "<AccessControlPolicy/>").await;
+    let answer = t.send(Method::PUT, "/bucket?acl", &[], PUBLIC_LIST).await;
     assert_eq!(answer.status, StatusCode::NOT_IMPLEMENTED);
+    for path in ["/bucket?acl", "/bucket/k?acl"] {
+        let malformed = t.send(Method::PUT, path, &[], "<AccessControlPolicy/>").await;
+        assert!(malformed.text().contains("MalformedXML"), "{}", malformed.text());
+        let of_another =
+            PUBLIC_LIST.replace("<AccessControlList>", "<Owner><ID>web</ID></Owner><AccessControlList>");
+        assert_eq!(t.send(Method::PUT, path, &[], of_another).await.status, StatusCode::FORBIDDEN);
+        let both = t.send(Method::PUT, path, &[("x-amz-acl", "private")], PUBLIC_LIST).await;
+        assert_eq!(both.status, StatusCode::BAD_REQUEST);
+        let misspelt = t.send(Method::PUT, path, &[("x-amz-acl", "public-ready")], "").await;
+        assert_eq!(misspelt.status, StatusCode::BAD_REQUEST);
+    }
     assert_eq!(
         t.send(Method::PUT, "/bucket?acl", &[("x-amz-acl", "private")], "").await.status,
         StatusCode::OK
@@ -233,6 +243,56 @@ async fn nobody_is_granted_anything_and_nothing_is_restored_elsewhere() {
     }
     let acl = t.send(Method::GET, "/bucket?acl", &[], "").await;
     assert!(acl.text().contains("<ID>app</ID>") && acl.text().contains("FULL_CONTROL"), "{}", acl.text());
+    t.stop().await;
+}
+
+const PUBLIC_LIST: &str = "<AccessControlPolicy><AccessControlList><Grant><Grantee><URI>http://acs.amazonaws.com/groups/global/AllUsers</URI></Grantee><Permission>READ</Permission></Grant></AccessControlList></AccessControlPolicy>";
+
+/// The location knows its own account and no app. It hears of a list that gives the owner all as the canned one, and what it
+/// says of its account is said of the owner.
+#[tokio::test]
+async fn the_access_control_list_of_an_object_can_be_read_and_put_back() {
+    let t = TestGateway::start().await;
+    t.put("k", &[PUBLIC], "text").await;
+    t.script("eu-central", |request, store| async move {
+        if request.uri().query() != Some("acl") {
+            return store.oneshot(request).await;
+        }
+        if request.method() == Method::GET {
+            return Ok(http::Response::new(crate::body::Body::full(crate::s3::xml::private_acl("4711"))));
+        }
+        assert_eq!(request.headers()["x-amz-acl"], "private");
+        for about_the_document in ["content-md5", "content-type", "x-amz-checksum-crc32"] {
+            assert!(!request.headers().contains_key(about_the_document), "{about_the_document}");
+        }
+        assert!(request.into_body().collect_limited(1000).await.unwrap().is_empty());
+        Ok(http::Response::new(crate::body::Body::empty()))
+    });
+    let of_object = t.send(Method::GET, "/bucket/k?acl", &[], "").await;
+    let of_bucket = t.send(Method::GET, "/bucket?acl", &[], "").await;
+    assert_eq!(of_object.text(), of_bucket.text());
+    assert!(of_object.text().contains("<ID>app</ID>"), "{}", of_object.text());
+    for path in ["/bucket/k?acl", "/bucket?acl"] {
+        let back = t.send(Method::PUT, path, &[("content-type", "text/xml")], of_object.text()).await;
+        assert_eq!(back.status, StatusCode::OK, "{path}: {}", back.text());
+    }
+    t.stop().await;
+}
+
+/// Whether the labels would be those of the bytes that are there, nobody can say then.
+#[tokio::test]
+async fn a_location_that_does_not_tell_what_it_holds_is_to_blame_and_may_be_asked_again() {
+    let t = TestGateway::start().await;
+    t.put("k", &[PUBLIC], "text").await;
+    t.script("eu-central", |request, store| async move {
+        match *request.method() {
+            Method::HEAD => answer_instead(500, request, store).await,
+            _ => store.oneshot(request).await,
+        }
+    });
+    let answer = tag(&t, &EUROPEAN).await;
+    assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{}", answer.text());
+    assert!(answer.text().contains("does not tell what it holds"), "{}", answer.text());
     t.stop().await;
 }
 

@@ -64,11 +64,14 @@ impl Policy {
     pub fn parse(encoded: &str) -> Result<Policy, FormError> {
         let invalid = FormError::PolicyDocument;
         let text = BASE64_STANDARD.decode(encoded.trim()).map_err(|_| invalid("it is not base64"))?;
-        let document: Value = serde_json::from_slice(&text).map_err(|_| invalid("it is not JSON"))?;
+        let document: Value =
+            serde_json::from_slice(&plain_json(&text)).map_err(|_| invalid("it is not JSON"))?;
         let expiration = document.get("expiration").and_then(Value::as_str);
         let expiration = expiration.ok_or(invalid("`expiration` is missing"))?;
-        let expires: jiff::Timestamp =
-            expiration.parse().map_err(|_| invalid("`expiration` is not an ISO 8601 date-time"))?;
+        let expires = expiration.parse::<jiff::Timestamp>().ok();
+        // With its `T`: a blank between date and time is no ISO 8601, and others refuse it.
+        let expires = expires.filter(|_| expiration.as_bytes().get(10) == Some(&b'T'));
+        let expires = expires.ok_or(invalid("`expiration` is not an ISO 8601 date-time"))?;
         let list = document.get("conditions").and_then(Value::as_array);
         let list = list.ok_or(invalid("`conditions` is missing"))?;
         if list.is_empty() {
@@ -124,9 +127,8 @@ impl Policy {
     }
 
     fn push(&mut self, field: &str, matching: Matching, value: &str) {
-        // A dollar sign may be escaped in a policy, and is not in a field.
-        let value = value.replace("\\$", "$");
-        self.conditions.push(Condition { field: field.to_ascii_lowercase(), matching, value });
+        let (field, value) = (field.to_ascii_lowercase(), value.to_owned());
+        self.conditions.push(Condition { field, matching, value });
     }
 
     /// Whether the form is one that the policy's author signed. `bucket` is the one that the request names.
@@ -175,6 +177,21 @@ impl Condition {
     }
 }
 
+/// A policy is JSON with two escapes of its own, `\$` and `\v` (S3 API reference, "POST Policy", character escaping).
+fn plain_json(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        match (byte, (byte == b'\\').then(|| bytes.next()).flatten()) {
+            (_, None) => plain.push(byte),
+            (_, Some(b'$')) => plain.push(b'$'),
+            (_, Some(b'v')) => plain.extend_from_slice(b"\\u000b"),
+            (_, Some(escaped)) => plain.extend([byte, escaped]),
+        }
+    }
+    plain
+}
+
 /// A whole number, which some clients write as text.
 fn number(value: &Value) -> Option<u64> {
     value.as_u64().or_else(|| value.as_str()?.parse().ok())
@@ -208,7 +225,7 @@ mod tests {
 
     #[test]
     fn every_condition_must_hold_and_every_field_be_named() {
-        const ALL: &str = r#"[{"bucket": "clinic"}, ["starts-with", "$Key", "in/"], ["eq", "$x-amz-meta-a", "\\$1"],
+        const ALL: &str = r#"[{"bucket": "clinic"}, ["starts-with", "$Key", "in/"], ["eq", "$x-amz-meta-a", "\$1"],
                               ["starts-with", "$Content-Type", "image/"], ["content-length-range", 1, "10"]]"#;
         let good = [("key", "in/a"), ("X-Amz-Meta-A", "$1"), ("Content-Type", "image/png, image/jpeg")];
         assert_eq!(check(ALL, &good), Ok(()));
@@ -227,6 +244,21 @@ mod tests {
         }
         assert!(matches!(check(r#"[["eq", "$key", "a"]]"#, &[("key", "a")]), Err(FormError::NotInPolicy(_))));
         assert!(matches!(check(r#"[{"bucket": "other"}]"#, &[]), Err(FormError::Condition(_))));
+    }
+
+    #[test]
+    fn escapes_are_those_of_the_text_and_values_are_taken_as_they_are() {
+        let starts_with = |value: &str, key: &str| {
+            let conditions =
+                format!("[[\"starts-with\", \"$key\", \"{value}\"], {{\"bucket\": \"clinic\"}}]");
+            policy(&conditions)
+                .and_then(|policy| policy.check(&fields(&[("key", key)]), "clinic", UNIX_EPOCH))
+        };
+        for (value, key) in [(r"\$a", "$ab"), (r"\\$a", r"\$ab"), (r"\u0024a", "$ab"), (r"\va", "\u{b}ab")] {
+            assert_eq!(starts_with(value, key), Ok(()), "{value}");
+        }
+        assert!(matches!(starts_with(r"\\$a", "$ab"), Err(FormError::Condition(_))));
+        assert!(matches!(starts_with(r"\q", "q"), Err(FormError::PolicyDocument(_))));
     }
 
     #[test]
@@ -255,9 +287,14 @@ mod tests {
         ] {
             assert!(matches!(policy(conditions), Err(FormError::PolicyDocument(_))), "{conditions}");
         }
-        for text in
-            ["", "{", "{\"conditions\": [{\"a\": \"b\"}]}", "{\"expiration\": \"soon\", \"conditions\": []}"]
-        {
+        for text in [
+            "",
+            "{",
+            "\\",
+            "{\"expiration\": \"2030-01-01 00:00:00Z\", \"conditions\": [{\"a\": \"b\"}]}",
+            "{\"conditions\": [{\"a\": \"b\"}]}",
+            "{\"expiration\": \"soon\", \"conditions\": []}",
+        ] {
             assert!(Policy::parse(&BASE64_STANDARD.encode(text)).is_err());
         }
         assert!(Policy::parse("%%%").is_err());

@@ -293,12 +293,11 @@ fn the_query_to_a_location_is_encoded() {
         start_after: Some("é+".to_owned()),
         continuation_token: None,
         max_keys: 7,
-        owner: OwnerField::Fetch,
     }
     .to_query();
     assert_eq!(
         query,
-        "list-type=2&encoding-type=url&max-keys=7&prefix=a%20b%2F&delimiter=%2F&start-after=%C3%A9%2B&fetch-owner=true"
+        "list-type=2&encoding-type=url&max-keys=7&prefix=a%20b%2F&delimiter=%2F&start-after=%C3%A9%2B"
     );
 }
 

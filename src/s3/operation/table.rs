@@ -208,6 +208,7 @@ fn shape(row: &Row) -> String {
 use Decider::{Header as H, Query as Q, Value as V};
 
 const ACL: &str = "Access is decided by the gateway's apps and policies";
+const NEVER_SET: &str = "Answered as for a bucket that never had one";
 const COPIES: &str = "It would make copies that no decision has seen";
 const EVENTS: &str = "It would send object names out of their jurisdiction";
 const LOCK: &str = "A locked version stays where it is: a new write makes a version beside it";
@@ -259,13 +260,13 @@ operations! {
 
     // Access control.
     GetBucketAcl Get Bucket [Q("acl")] Bucket Read "Answered: its creator has full control, and nobody else has any";
-    PutBucketAcl Put Bucket [Q("acl")] Bucket Write "`x-amz-acl: private` only, which changes nothing";
-    GetObjectAcl Get Object [Q("acl")] Single Read "";
-    PutObjectAcl Put Object [Q("acl")] Single Write "`x-amz-acl: private` and `bucket-owner-full-control` only: access is decided by the gateway's apps and policies";
-    GetBucketPolicy Get Bucket [Q("policy")] NotImplemented Read ACL;
+    PutBucketAcl Put Bucket [Q("acl")] Bucket Write "A list that gives its owner all and nobody else anything, which changes nothing";
+    GetObjectAcl Get Object [Q("acl")] Single Read "The bucket's owner stands for the location's account";
+    PutObjectAcl Put Object [Q("acl")] Single Write "Lists that grant nobody but the owner anything: access is decided by the gateway's apps and policies";
+    GetBucketPolicy Get Bucket [Q("policy")] Bucket Read NEVER_SET;
     PutBucketPolicy Put Bucket [Q("policy")] NotImplemented Write ACL;
-    DeleteBucketPolicy Delete Bucket [Q("policy")] NotImplemented Delete ACL;
-    GetBucketPolicyStatus Get Bucket [Q("policyStatus")] NotImplemented Read ACL;
+    DeleteBucketPolicy Delete Bucket [Q("policy")] Bucket Delete NEVER_SET;
+    GetBucketPolicyStatus Get Bucket [Q("policyStatus")] Bucket Read "Answered: nothing here is public";
     GetBucketOwnershipControls Get Bucket [Q("ownershipControls")] Bucket Read HOME;
     PutBucketOwnershipControls Put Bucket [Q("ownershipControls")] Bucket Write ALIKE;
     DeleteBucketOwnershipControls Delete Bucket [Q("ownershipControls")] Bucket Delete ALIKE;
@@ -287,12 +288,12 @@ operations! {
     GetBucketLifecycleConfiguration Get Bucket [Q("lifecycle")] Bucket Read HOME;
     PutBucketLifecycleConfiguration Put Bucket [Q("lifecycle")] Bucket Write ALIKE;
     DeleteBucketLifecycle Delete Bucket [Q("lifecycle")] Bucket Delete ALIKE;
-    GetBucketReplication Get Bucket [Q("replication")] NotImplemented Read COPIES;
+    GetBucketReplication Get Bucket [Q("replication")] Bucket Read NEVER_SET;
     PutBucketReplication Put Bucket [Q("replication")] NotImplemented Write COPIES;
-    DeleteBucketReplication Delete Bucket [Q("replication")] NotImplemented Delete COPIES;
-    GetBucketNotificationConfiguration Get Bucket [Q("notification")] NotImplemented Read EVENTS;
+    DeleteBucketReplication Delete Bucket [Q("replication")] Bucket Delete NEVER_SET;
+    GetBucketNotificationConfiguration Get Bucket [Q("notification")] Bucket Read NEVER_SET;
     PutBucketNotificationConfiguration Put Bucket [Q("notification")] NotImplemented Write EVENTS;
-    GetBucketLogging Get Bucket [Q("logging")] NotImplemented Read REPORTS;
+    GetBucketLogging Get Bucket [Q("logging")] Bucket Read NEVER_SET;
     PutBucketLogging Put Bucket [Q("logging")] NotImplemented Write REPORTS;
     ListBucketInventoryConfigurations Get Bucket [Q("inventory")] NotImplemented List REPORTS;
     GetBucketInventoryConfiguration Get Bucket [Q("inventory"), Q("id")] NotImplemented Read REPORTS;
@@ -316,7 +317,7 @@ operations! {
     UpdateBucketMetadataJournalTableConfiguration Put Bucket [Q("metadataJournalTable")] NotImplemented Write METADATA;
 
     // Settings of buckets.
-    GetBucketAccelerateConfiguration Get Bucket [Q("accelerate")] NotImplemented Read SETTINGS;
+    GetBucketAccelerateConfiguration Get Bucket [Q("accelerate")] Bucket Read NEVER_SET;
     PutBucketAccelerateConfiguration Put Bucket [Q("accelerate")] NotImplemented Write SETTINGS;
     GetBucketCors Get Bucket [Q("cors")] Bucket Read "Kept by the gateway, which carries it out itself";
     PutBucketCors Put Bucket [Q("cors")] Bucket Write "Kept by the gateway, which carries it out itself";
@@ -328,14 +329,14 @@ operations! {
     GetBucketMetricsConfiguration Get Bucket [Q("metrics"), Q("id")] NotImplemented Read SETTINGS;
     PutBucketMetricsConfiguration Put Bucket [Q("metrics"), Q("id")] NotImplemented Write SETTINGS;
     DeleteBucketMetricsConfiguration Delete Bucket [Q("metrics"), Q("id")] NotImplemented Delete SETTINGS;
-    GetBucketRequestPayment Get Bucket [Q("requestPayment")] NotImplemented Read SETTINGS;
+    GetBucketRequestPayment Get Bucket [Q("requestPayment")] Bucket Read NEVER_SET;
     PutBucketRequestPayment Put Bucket [Q("requestPayment")] NotImplemented Write SETTINGS;
     GetBucketTagging Get Bucket [Q("tagging")] Bucket Read "Kept by the gateway; tags of buckets are no labels";
     PutBucketTagging Put Bucket [Q("tagging")] Bucket Write "Kept by the gateway; tags of buckets are no labels";
     DeleteBucketTagging Delete Bucket [Q("tagging")] Bucket Delete "Kept by the gateway; tags of buckets are no labels";
-    GetBucketWebsite Get Bucket [Q("website")] NotImplemented Read SETTINGS;
+    GetBucketWebsite Get Bucket [Q("website")] Bucket Read NEVER_SET;
     PutBucketWebsite Put Bucket [Q("website")] NotImplemented Write SETTINGS;
-    DeleteBucketWebsite Delete Bucket [Q("website")] NotImplemented Delete SETTINGS;
+    DeleteBucketWebsite Delete Bucket [Q("website")] Bucket Delete NEVER_SET;
     CreateSession Get Bucket [Q("session")] NotImplemented Read EXPRESS;
 
     // The rest of what objects can do.

@@ -1,5 +1,6 @@
 //! The other answers: buckets, copies, uploads, deletions; read from locations and written for clients.
 
+use super::acl::person;
 use super::tree::{self, Element};
 use super::writer::{Writer, document};
 use super::{AnswerError, XmlError, requests};
@@ -209,10 +210,7 @@ pub struct BucketEntry<'a> {
 /// Writes a ListAllMyBucketsResult.
 pub fn list_buckets_result(list: &BucketList<'_>) -> String {
     document("ListAllMyBucketsResult", |writer| {
-        writer.element("Owner", |writer| {
-            writer.text("ID", list.owner);
-            writer.text("DisplayName", list.owner);
-        });
+        person(writer, "Owner", list.owner);
         writer
             .element("Buckets", |writer| list.buckets.iter().for_each(|bucket| bucket_entry(writer, bucket)));
         writer.optional("Prefix", list.prefix);
@@ -241,25 +239,6 @@ pub fn post_response(location: &str, bucket: &BucketName, key: &ObjectKey, etag:
         writer.text("Bucket", bucket.as_str());
         writer.text("Key", key.as_str());
         writer.text("ETag", etag);
-    })
-}
-
-/// Writes an AccessControlPolicy that gives its owner all, and nobody else anything.
-pub fn private_acl(owner: &str) -> String {
-    let person = |writer: &mut Writer| {
-        writer.text("ID", owner);
-        writer.text("DisplayName", owner);
-    };
-    document("AccessControlPolicy", |writer| {
-        writer.element("Owner", person);
-        writer.element("AccessControlList", |writer| {
-            writer.element("Grant", |writer| {
-                writer.raw("<Grantee xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\" xsi:type=\"CanonicalUser\">");
-                person(writer);
-                writer.raw("</Grantee>");
-                writer.text("Permission", "FULL_CONTROL");
-            });
-        });
     })
 }
 

@@ -2,11 +2,12 @@
 //!
 //! Names are decoded when a location wrote them with `encoding-type=url`, and encoded when the client asks for it.
 
+use super::acl::person;
 use super::tree::{self, Element};
 use super::writer::{Writer, document};
 use super::{AnswerError, XmlError, requests};
 use crate::names::{BucketName, ObjectKey};
-use crate::s3::listing::{Encoding, ListEntry, ListPage, ListRequest, ListVersion, Page};
+use crate::s3::listing::{Encoding, ListEntry, ListPage, ListRequest, ListVersion, OwnerField, Page};
 use crate::s3::operation::{Plus, encode_path, percent_decode};
 
 /// A page of 1000 entries with all the elements that they may have.
@@ -22,16 +23,18 @@ pub fn parse_list(answer: &[u8]) -> Result<Page, AnswerError> {
         page.entries.push(ListEntry {
             key: names.read(contents, "Key")?,
             etag: text(contents, "ETag").unwrap_or_default(),
-            rest: contents.others(&["Key"]),
+            rest: contents.others(&["Key", "Owner"]),
         });
     }
     page.common_prefixes = common_prefixes(&root, names)?;
     Ok(page)
 }
 
-/// Writes the ListBucketResult of a merged page. `next_token` is the sealed [`ListPage::next`], for version 2.
+/// Writes the ListBucketResult of a merged page. `next_token` is the sealed [`ListPage::next`], for version 2; `owner` is the
+/// bucket's.
 pub fn list_result(
     bucket: &BucketName,
+    owner: &str,
     request: &ListRequest,
     page: &ListPage,
     next_token: Option<&str>,
@@ -68,6 +71,9 @@ pub fn list_result(
             writer.element("Contents", |writer| {
                 writer.named("Key", &entry.key, encoding);
                 writer.raw(&entry.rest);
+                if request.owner == OwnerField::Fetch {
+                    person(writer, "Owner", owner);
+                }
             });
         }
         groups(writer, &page.common_prefixes, encoding);
@@ -99,7 +105,7 @@ pub struct UploadsPage {
 pub struct UploadEntry {
     pub key: String,
     pub upload_id: String,
-    /// The XML inside `Upload` but for `Key` and `UploadId`, as the location wrote it.
+    /// The XML inside `Upload` but for `Key`, `UploadId` and those whose it is, as the location wrote it.
     pub rest: String,
 }
 
@@ -112,7 +118,7 @@ pub fn parse_uploads(answer: &[u8]) -> Result<UploadsPage, AnswerError> {
         page.uploads.push(UploadEntry {
             key: names.read(upload, "Key")?,
             upload_id: text(upload, "UploadId").ok_or(XmlError::Missing("UploadId"))?,
-            rest: upload.others(&["Key", "UploadId"]),
+            rest: upload.others(&["Key", "UploadId", "Initiator", "Owner"]),
         });
     }
     page.common_prefixes = common_prefixes(&root, names)?;
@@ -121,8 +127,13 @@ pub fn parse_uploads(answer: &[u8]) -> Result<UploadsPage, AnswerError> {
     Ok(page)
 }
 
-/// Writes a ListMultipartUploadsResult.
-pub fn uploads_result(bucket: &BucketName, request: &UploadsRequest, page: &UploadsPage) -> String {
+/// Writes a ListMultipartUploadsResult. `owner` is the bucket's.
+pub fn uploads_result(
+    bucket: &BucketName,
+    owner: &str,
+    request: &UploadsRequest,
+    page: &UploadsPage,
+) -> String {
     let encoding = request.encoding;
     document("ListMultipartUploadsResult", |writer| {
         writer.text("Bucket", bucket.as_str());
@@ -140,6 +151,8 @@ pub fn uploads_result(bucket: &BucketName, request: &UploadsRequest, page: &Uplo
             writer.element("Upload", |writer| {
                 writer.named("Key", &upload.key, encoding);
                 writer.text("UploadId", &upload.upload_id);
+                person(writer, "Initiator", owner);
+                person(writer, "Owner", owner);
                 writer.raw(&upload.rest);
             });
         }
@@ -147,12 +160,14 @@ pub fn uploads_result(bucket: &BucketName, request: &UploadsRequest, page: &Uplo
     })
 }
 
-/// A location's ListPartsResult with the names that the client knows; all else as the location wrote it.
+/// A location's ListPartsResult with the names that the client knows, the bucket's owner among them; all else as the location
+/// wrote it.
 pub fn rewrite_parts(
     answer: &[u8],
     bucket: &BucketName,
     key: &ObjectKey,
     upload_id: &str,
+    owner: &str,
 ) -> Result<String, AnswerError> {
     let root = tree::parse(answer, MAX_LIST_ELEMENTS)?.expect("ListPartsResult")?;
     let names = Names::of(&root);
@@ -163,7 +178,9 @@ pub fn rewrite_parts(
             Encoding::Url => writer.text("Key", &encode_path(key.as_str())),
         }
         writer.text("UploadId", upload_id);
-        writer.raw(&root.others(&["Bucket", "Key", "UploadId"]));
+        person(writer, "Initiator", owner);
+        person(writer, "Owner", owner);
+        writer.raw(&root.others(&["Bucket", "Key", "UploadId", "Initiator", "Owner"]));
     }))
 }
 
@@ -172,8 +189,16 @@ pub fn rewrite_parts(
 pub(super) struct Names(Encoding);
 
 impl Names {
+    /// As the document says it; but some servers say back what they were asked for, and encode nothing. A name that no
+    /// encoding would have left as it is gives them away.
     pub(super) fn of(root: &Element<'_>) -> Self {
-        Names(if root.text_of("EncodingType") == Some("url") { Encoding::Url } else { Encoding::Plain })
+        let says_so = root.text_of("EncodingType") == Some("url");
+        let mut names = root.children.iter().flat_map(|child| {
+            let name = if child.name == "CommonPrefixes" { "Prefix" } else { "Key" };
+            child.children.iter().filter(move |field| field.name == name)
+        });
+        let is_encoded = |name: &Element<'_>| name.text.bytes().all(|byte| byte.is_ascii_graphic());
+        Names(if says_so && names.all(is_encoded) { Encoding::Url } else { Encoding::Plain })
     }
 
     pub(super) fn read(self, element: &Element<'_>, name: &'static str) -> Result<String, XmlError> {
@@ -232,7 +257,6 @@ pub(super) fn text(element: &Element<'_>, name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::s3::listing::OwnerField;
 
     fn bucket() -> BucketName {
         "photos".parse().unwrap()
@@ -268,6 +292,20 @@ mod tests {
     }
 
     #[test]
+    fn names_stay_as_they_are_where_a_location_says_that_it_encodes_and_does_not() {
+        for plain in ["a +b", "é+", "\n+"] {
+            let answer = format!(
+                "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>false</IsTruncated><Contents><Key>{plain}</Key></Contents><Contents><Key>c+%20</Key></Contents></ListBucketResult>"
+            );
+            let page = parse_list(answer.as_bytes()).ok().unwrap();
+            let keys: Vec<_> = page.entries.iter().map(|entry| entry.key.as_str()).collect();
+            assert_eq!(keys, [plain, "c+%20"]);
+            let group = answer.replace("Contents>", "CommonPrefixes>").replace("Key>", "Prefix>");
+            assert_eq!(parse_list(group.as_bytes()).ok().unwrap().common_prefixes, [plain, "c+%20"]);
+        }
+    }
+
+    #[test]
     fn a_list_that_does_not_say_whether_it_goes_on_is_refused() {
         for (answer, cause) in [
             ("<ListBucketResult/>", XmlError::Missing("IsTruncated")),
@@ -294,7 +332,8 @@ mod tests {
             is_truncated: true,
             next: Some("a b/".to_owned()),
         };
-        let xml = list_result(&bucket(), &request(ListVersion::V2, Encoding::Plain), &page, Some("tok"));
+        let xml =
+            list_result(&bucket(), "app", &request(ListVersion::V2, Encoding::Plain), &page, Some("tok"));
         assert_eq!(
             xml,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Name>photos</Name><Prefix>a </Prefix><NextContinuationToken>tok</NextContinuationToken><KeyCount>2</KeyCount><MaxKeys>1</MaxKeys><Delimiter>/</Delimiter><IsTruncated>true</IsTruncated><Contents><Key>a &lt;é&gt;</Key><Size>1</Size></Contents><CommonPrefixes><Prefix>a b/</Prefix></CommonPrefixes></ListBucketResult>"
@@ -310,7 +349,7 @@ mod tests {
             ..ListPage::default()
         };
         let mut request = request(ListVersion::V1, Encoding::Url);
-        let xml = list_result(&bucket(), &request, &page, None);
+        let xml = list_result(&bucket(), "app", &request, &page, None);
         assert!(
             xml.contains("<Prefix>a%20</Prefix><Marker></Marker><NextMarker>a%20%2B%01</NextMarker>"),
             "{xml}"
@@ -320,7 +359,7 @@ mod tests {
             "{xml}"
         );
         request.delimiter = None;
-        assert!(!list_result(&bucket(), &request, &page, None).contains("NextMarker"));
+        assert!(!list_result(&bucket(), "app", &request, &page, None).contains("NextMarker"));
     }
 
     #[test]
@@ -330,7 +369,8 @@ mod tests {
             let entries: Vec<_> = keys.iter().map(|key| entry(key, "<ETag>&quot;e&quot;</ETag>")).collect();
             let page = ListPage { entries, common_prefixes: vec!["p +/".to_owned()], ..ListPage::default() };
             let request = ListRequest { owner: OwnerField::Fetch, ..request(ListVersion::V2, encoding) };
-            let back = parse_list(list_result(&bucket(), &request, &page, None).as_bytes()).ok().unwrap();
+            let back =
+                parse_list(list_result(&bucket(), "app", &request, &page, None).as_bytes()).ok().unwrap();
             assert!(back.entries == page.entries && back.common_prefixes == page.common_prefixes);
         }
     }
@@ -349,7 +389,7 @@ mod tests {
             next_key_marker: Some("a b".to_owned()),
             next_upload_id_marker: Some("2~x".to_owned()),
         };
-        let xml = uploads_result(&bucket(), &request, &page);
+        let xml = uploads_result(&bucket(), "app", &request, &page);
         assert!(xml.contains("<NextKeyMarker>a%20b</NextKeyMarker>"), "{xml}");
         assert!(parse_uploads(xml.as_bytes()).ok().unwrap() == page);
         let nameless = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated><Upload><Key>k</Key></Upload></ListMultipartUploadsResult>";
@@ -361,9 +401,10 @@ mod tests {
 
     #[test]
     fn parts_get_the_clients_names() {
-        let answer = "<ListPartsResult xmlns=\"x\"><Bucket>physical</Bucket><Key>k</Key><UploadId>theirs</UploadId><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>\"e\"</ETag></Part></ListPartsResult>";
-        let xml = rewrite_parts(answer.as_bytes(), &bucket(), &"a&b".parse().unwrap(), "ours").unwrap();
-        assert!(xml.ends_with("<Bucket>photos</Bucket><Key>a&amp;b</Key><UploadId>ours</UploadId><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>\"e\"</ETag></Part></ListPartsResult>"), "{xml}");
-        assert!(!xml.contains("physical") && !xml.contains("theirs"));
+        let answer = "<ListPartsResult xmlns=\"x\"><Bucket>physical</Bucket><Key>k</Key><UploadId>theirs</UploadId><Owner><ID>acct</ID></Owner><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>\"e\"</ETag></Part></ListPartsResult>";
+        let xml =
+            rewrite_parts(answer.as_bytes(), &bucket(), &"a&b".parse().unwrap(), "ours", "app").unwrap();
+        assert!(xml.ends_with("<Bucket>photos</Bucket><Key>a&amp;b</Key><UploadId>ours</UploadId><Initiator><ID>app</ID><DisplayName>app</DisplayName></Initiator><Owner><ID>app</ID><DisplayName>app</DisplayName></Owner><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber><ETag>\"e\"</ETag></Part></ListPartsResult>"), "{xml}");
+        assert!(!xml.contains("physical") && !xml.contains("theirs") && !xml.contains("acct"));
     }
 }

@@ -4,6 +4,7 @@
 //! XML's own five are refused, so nothing expands. What the gateway does not know in a location's list is kept as it was
 //! written. Error documents of the gateway itself are in [`crate::s3::error`].
 
+mod acl;
 mod answers;
 mod lists;
 mod lock;
@@ -13,11 +14,12 @@ mod tree;
 mod versions;
 mod writer;
 
+pub use acl::{Grants, parse_acl, private_acl, show_owner};
 pub use answers::{
     BucketEntry, BucketList, CompleteAnswer, CopyAnswer, DeleteFailure, DeleteOutcome, Deleted,
     ErrorDocument, Outcome, complete_result, copy_part_result, copy_result, delete_result, initiate_result,
     list_buckets_result, location_constraint, parse_complete_result, parse_copy_result, parse_delete_result,
-    parse_error, parse_initiate_result, post_response, private_acl,
+    parse_error, parse_initiate_result, post_response,
 };
 pub use lists::{
     UploadEntry, UploadsPage, UploadsRequest, list_result, parse_list, parse_uploads, rewrite_parts,

@@ -49,7 +49,7 @@ fn their_list_is_our_page_and_survives_our_writer() {
         common_prefixes: page.common_prefixes.clone(),
         ..ListPage::default()
     };
-    let again = list_result(&"photos".parse().unwrap(), &request, &merged, None);
+    let again = list_result(&"photos".parse().unwrap(), "app", &request, &merged, None);
     let again = parse_list(again.as_bytes()).ok().unwrap();
     assert!(again.entries == page.entries);
 }

@@ -1,5 +1,6 @@
 //! The documents of versions: whether a bucket keeps them, and the lists of them.
 
+use super::acl::person;
 use super::lists::{Names, common_prefixes, grouping, groups, is_truncated, text};
 use super::requests::Bound;
 use super::tree;
@@ -80,7 +81,7 @@ pub struct VersionEntry {
     /// Of a version, with its quotes.
     pub etag: String,
     pub size: u64,
-    /// The XML inside but for `Key`, `VersionId` and `IsLatest`, as the location wrote it.
+    /// The XML inside but for `Key`, `VersionId`, `IsLatest` and `Owner`, as the location wrote it.
     pub rest: String,
 }
 
@@ -145,7 +146,7 @@ pub fn parse_versions(answer: &[u8]) -> Result<VersionsPage, AnswerError> {
             is_latest: child.text_of("IsLatest") == Some("true"),
             etag: text(child, "ETag").unwrap_or_default(),
             size: text(child, "Size").and_then(|size| size.parse().ok()).unwrap_or(0),
-            rest: child.others(&["Key", "VersionId", "IsLatest"]),
+            rest: child.others(&["Key", "VersionId", "IsLatest", "Owner"]),
         });
     }
     page.common_prefixes = common_prefixes(&root, names)?;
@@ -154,8 +155,13 @@ pub fn parse_versions(answer: &[u8]) -> Result<VersionsPage, AnswerError> {
     Ok(page)
 }
 
-/// Writes a ListVersionsResult.
-pub fn versions_result(bucket: &BucketName, request: &VersionsRequest, page: &VersionsPage) -> String {
+/// Writes a ListVersionsResult. `owner` is the bucket's.
+pub fn versions_result(
+    bucket: &BucketName,
+    owner: &str,
+    request: &VersionsRequest,
+    page: &VersionsPage,
+) -> String {
     let encoding = request.encoding;
     document("ListVersionsResult", |writer| {
         writer.text("Name", bucket.as_str());
@@ -174,6 +180,7 @@ pub fn versions_result(bucket: &BucketName, request: &VersionsRequest, page: &Ve
                 writer.named("Key", &entry.key, encoding);
                 writer.text("VersionId", &entry.id);
                 writer.flag("IsLatest", entry.is_latest);
+                person(writer, "Owner", owner);
                 writer.raw(&entry.rest);
             });
         }
@@ -220,7 +227,7 @@ mod tests {
         assert_eq!((page.entries[1].etag.as_str(), page.entries[1].size), ("\"e\"", 3));
         assert_eq!(page.next_key_marker.as_deref(), Some("a+b"));
         let request = VersionsRequest { max_keys: 2, ..VersionsRequest::default() };
-        let written = versions_result(&"photos".parse().unwrap(), &request, &page);
+        let written = versions_result(&"photos".parse().unwrap(), "app", &request, &page);
         assert!(parse_versions(written.as_bytes()).ok().unwrap() == page, "{written}");
         let broken = answer.replace("<VersionId>m</VersionId>", "");
         assert_eq!(

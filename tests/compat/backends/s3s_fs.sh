@@ -7,6 +7,8 @@ start_s3s_fs() {
 s3s_fs_location() {
     local out=$WORK/s3s-fs-$1.out tries
     mkdir -p "$WORK/s3s-fs/$1"
+    # It is read before the server may have opened it.
+    : >"$out"
     "$TARGET/debug/examples/s3s_fs" "$WORK/s3s-fs/$1" >"$out" 2>"$out.err" &
     # each_location writes a file in this very shell, so that the pid is known to it.
     PIDS+=($!)

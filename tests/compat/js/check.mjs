@@ -117,7 +117,8 @@ const checks = {
     async "conditions hold"() {
         await fails("PreconditionFailed", put("presigned", "again", { IfNoneMatch: "*" }));
         const { ETag } = await s3.send(new HeadObjectCommand({ Bucket, Key: "presigned" }));
-        await put("presigned", "changed", { IfMatch: ETag });
+        // RGW 16.2 knows an ETag in If-Match of a PUT without its quotes only.
+        await put("presigned", "changed", { IfMatch: process.env.BACKEND === "rgw" ? ETag.replaceAll('"', "") : ETag });
         const now = await s3.send(new HeadObjectCommand({ Bucket, Key: "presigned" }));
         await assert.rejects(read("presigned", { IfNoneMatch: now.ETag }), (error) => error.$metadata.httpStatusCode === 304);
     },
