@@ -56,7 +56,18 @@ fn a_body_passes_when_all_that_it_asserts_is_true() {
 
 #[test]
 fn documents_are_written_as_they_were_read() {
-    let good = ["cdata", "comment", "complete", "create-bucket", "delete", "tagging"];
+    let good = [
+        "acl",
+        "cdata",
+        "comment",
+        "complete",
+        "create-bucket",
+        "delete",
+        "legal-hold",
+        "lock-configuration",
+        "retention",
+        "tagging",
+    ];
     assert_eq!(replay("xml", xml::run), good);
 }
 
