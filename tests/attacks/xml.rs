@@ -130,6 +130,11 @@ async fn no_operation_reads_a_document_that_could_grow() {
                 break;
             }
             read += 1;
+            if (answer.status, &*answer.element("Code")) == (409, "InvalidBucketState") {
+                // It is an ObjectLockConfiguration that names nothing outside of itself, and this bucket can have none.
+                assert!(what == "an inclusion" && target.ends_with("?object-lock"), "{what} to {target}");
+                continue;
+            }
             assert_eq!(answer.status, 400, "{what} to {method} {target}: {}", answer.text());
             // What is longer than any document of its operation is not even read.
             let is_long = document.len() > 64 << 10;
