@@ -56,6 +56,8 @@ pub fn unused(compiled: &Arc<Compiled>, setting: &Setting, now: i64) -> Vec<Loca
             .collect();
         let papers = world.mechanisms.iter().enumerate().filter(|(kind, _)| !held.contains(kind));
         assumed.extend(papers.map(|(_, lit)| !*lit));
+        // The gateway keeps one copy of an object: what may be stored only beside another never comes.
+        assumed.extend(world.held_in.iter().map(|lit| !*lit));
         let stated = setting.operator.tags.iter().chain(setting.operator.sector.as_ref());
         let stated: Vec<usize> = stated.filter_map(|tag| compiled.words.find(WordKind::Tag, tag)).collect();
         let flags = [

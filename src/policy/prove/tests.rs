@@ -8,6 +8,7 @@ use cedar_policy::PolicyId;
 use super::prover::{Prover, applicable};
 use super::witness::Witness;
 use super::*;
+use crate::config;
 use crate::label::DataClass;
 use crate::names::LocationId;
 use crate::policy::Action;
@@ -381,6 +382,29 @@ fn a_check_remarks_on_rules_that_cannot_be_meant() {
         assert!(text.contains(expected) && text.contains("uz/10-residency.cedar:"), "{condition}: {text}");
     }
     assert_eq!(remarks("context.classes.contains(Class::\"personal\")"), "");
+}
+
+#[test]
+fn a_check_remarks_on_papers_that_ended_and_places_that_are_of_no_use() {
+    let now = 1_795_305_600;
+    let mut setting = one_location("UZ");
+    for (kind, valid_until) in [("scc", Some("2025-06-30")), ("consent", Some("2099-06-30")), ("bcr", None)] {
+        let valid_until = valid_until.map(str::to_owned);
+        setting.mechanisms.push(config::Mechanism { valid_until, ..config::Mechanism::of_kind(kind) });
+    }
+    let remarks = |condition: &str| {
+        let folder = with_rule(condition);
+        let report = check::check_for(&at(&folder), check::Depth::Quick, Some((&setting, now))).unwrap();
+        let remarks = report.remarks.0.iter().filter(|remark| remark.file == "configuration");
+        remarks.map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let ended = "the mechanism `scc` has expired: it was valid until 2025-06-30";
+    let text = remarks("context.classes.contains(Class::\"state.core\")");
+    assert!(text.ends_with(ended) && text.lines().count() == 1, "{text}");
+    // What may be stored beside a copy abroad alone is never stored by a gateway that keeps one.
+    let text = remarks("resource.country == Country::\"UZ\" && !context.heldIn.contains(Country::\"KZ\")");
+    let of_no_use = "no personal or designated data of any country may ever be stored at the location here";
+    assert!(text.contains(ended) && text.ends_with(of_no_use), "{text}");
 }
 
 #[test]
