@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 #[cfg(test)]
 use super::LocationService;
@@ -27,6 +28,8 @@ pub struct Locations {
 struct Entry {
     location: Location,
     health: Arc<Health>,
+    /// Its answers name versions, of which it keeps none.
+    is_versionless: AtomicBool,
 }
 
 /// A location that cannot be opened.
@@ -56,7 +59,10 @@ impl Locations {
             };
             let location = Location { facts: facts(config), service };
             locations.order.push(config.id.clone());
-            locations.by_id.insert(config.id.clone(), Entry { location, health });
+            locations.by_id.insert(
+                config.id.clone(),
+                Entry { location, health, is_versionless: AtomicBool::new(false) },
+            );
         }
         Ok(locations)
     }
@@ -109,6 +115,17 @@ impl Locations {
 
     pub fn is_healthy(&self, id: &LocationId) -> bool {
         self.by_id.get(id).is_some_and(|entry| entry.health.is_healthy())
+    }
+
+    /// Whether it was found to name versions in its answers of which it keeps none.
+    pub fn is_versionless(&self, id: &LocationId) -> bool {
+        self.by_id.get(id).is_some_and(|entry| entry.is_versionless.load(Ordering::Relaxed))
+    }
+
+    pub fn found_versionless(&self, id: &LocationId) {
+        if let Some(entry) = self.by_id.get(id) {
+            entry.is_versionless.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether some location is in this country.

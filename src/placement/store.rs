@@ -16,11 +16,11 @@ use super::keylock::KeyGuard;
 use super::record::{self, answer_stored, placement, refuse, refuse_place};
 use super::settle::{self, is_unclear};
 use super::window::{Window, read_window};
-use super::{forward, header_text, labels, residue, versions};
+use super::{forward, header_text, labels, residue, versioning, versions};
 use crate::body::{Body, BoxError};
 use crate::catalogue::{
     Bucket, CatalogueError, Intent, IntentKind, ObjectHandle, Placement, Recorded, Verdict as Found,
-    WriteRecord,
+    Versioning, WriteRecord,
 };
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
@@ -331,6 +331,18 @@ impl Write {
         etag: Option<String>,
         version: Option<String>,
     ) -> Result<Recorded, Failure> {
+        let location = &verdict.permit.location().id;
+        let version = match version {
+            // Of a bucket that never kept versions there is none, whatever the answer says; unless somebody else had the
+            // location keep them, or they are being switched on meanwhile.
+            Some(_)
+                if self.bucket.versioning == Versioning::Never
+                    && !versioning::is_kept_at(&self.gateway, location, self.call.bucket()?).await =>
+            {
+                None
+            }
+            version => version,
+        };
         let (etag, version) = match etag {
             Some(etag) if version.is_some() || !self.bucket.versioning.keeps() => (etag, version),
             // The key's lock is held: what is there now is what was just written.

@@ -13,7 +13,7 @@ use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::{Blame, Failure};
 use crate::locations::Location;
-use crate::names::BucketName;
+use crate::names::{BucketName, LocationId};
 use crate::s3::checksum::Subject;
 use crate::s3::error::{Code, S3Error};
 use crate::s3::xml::{self, Bound, VersioningStatus};
@@ -39,8 +39,9 @@ pub async fn put(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Respon
         let message = "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed.";
         return Err(Failure::client(Code::InvalidBucketState, message));
     }
-    let asked = join_all(gateway.locations.all().map(|location| ask(location, &call))).await;
-    asked.into_iter().collect::<Result<Vec<()>, Failure>>()?;
+    let name = call.bucket()?;
+    let asked = join_all(gateway.locations.all().map(|location| of_bucket(location, name))).await;
+    asked.into_iter().collect::<Result<Vec<_>, Failure>>()?;
 
     // Before a location makes its first version: the catalogue must not take it for an overwritten object.
     let handle = gateway.catalogue.bucket_handle(call.bucket()?.as_str());
@@ -80,9 +81,25 @@ async fn bring(gateway: &Gateway, call: &Call, wanted: VersioningStatus) -> Resu
     told.into_iter().collect()
 }
 
-/// Whether a location knows of versions.
-async fn ask(location: &Location, call: &Call) -> Result<(), Failure> {
-    let bucket = call.bucket()?;
+/// Whether a location keeps versions of a bucket, or once did. Some name a version in the answer to each write, and keep none
+/// that could be asked for (Garage).
+pub(super) async fn is_kept_at(gateway: &Gateway, id: &LocationId, bucket: &BucketName) -> bool {
+    if gateway.locations.is_versionless(id) {
+        return false;
+    }
+    let Ok(location) = gateway.locations.housekeeping(id) else { return true };
+    match of_bucket(location, bucket).await {
+        Ok(None) => {
+            gateway.locations.found_versionless(id);
+            false
+        }
+        // Where it cannot be known, an id that names nothing does less harm than a version that nobody names.
+        Ok(Some(_)) | Err(_) => true,
+    }
+}
+
+/// What a location says of a bucket's versions.
+async fn of_bucket(location: &Location, bucket: &BucketName) -> Result<Option<VersioningStatus>, Failure> {
     let request = forward::request(Method::GET, bucket, None, "versioning", HeaderMap::new(), Body::empty())?;
     let response = location.call(request).await?;
     let status = response.status();
@@ -90,9 +107,7 @@ async fn ask(location: &Location, call: &Call) -> Result<(), Failure> {
         return Err(unable(location, status));
     }
     let document = response.into_body().collect_limited(MAX_DOCUMENT).await?;
-    xml::parse_versioning_answer(&document)
-        .map(drop)
-        .map_err(|_| unable(location, StatusCode::NOT_IMPLEMENTED))
+    xml::parse_versioning_answer(&document).map_err(|_| unable(location, StatusCode::NOT_IMPLEMENTED))
 }
 
 /// Has one location keep versions, or none any more.

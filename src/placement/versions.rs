@@ -96,15 +96,18 @@ pub fn show(
     Ok(())
 }
 
-/// [`show`] for a version that was just written: its id is told even where the location left it out.
+/// [`show`] for a version that was just written: its id is told even where the location left it out, and an id that names no
+/// version is not.
 pub fn show_written(
     gateway: &Gateway,
     call: &Call,
     written: &Placement,
     headers: &mut HeaderMap,
 ) -> Result<(), Failure> {
-    if written.version.is_some() || headers.contains_key(VERSION_ID) {
+    if written.version.is_some() || headers.get(VERSION_ID).is_some_and(|id| id == NULL) {
         set(headers, VERSION_ID, &client_id(gateway, call.bucket()?, call.key()?, written)?);
+    } else {
+        headers.remove(VERSION_ID);
     }
     Ok(())
 }
@@ -117,8 +120,10 @@ pub fn show_source(
     source: &Placement,
     headers: &mut HeaderMap,
 ) -> Result<(), Failure> {
-    if source.version.is_some() || headers.contains_key(COPY_SOURCE_VERSION_ID) {
+    if source.version.is_some() || headers.get(COPY_SOURCE_VERSION_ID).is_some_and(|id| id == NULL) {
         set(headers, COPY_SOURCE_VERSION_ID, &client_id(gateway, bucket, key, source)?);
+    } else {
+        headers.remove(COPY_SOURCE_VERSION_ID);
     }
     Ok(())
 }

@@ -236,7 +236,7 @@ async fn what_the_gateway_does_not_know_it_does_not_do() {
     put(&gateway.client(), "clinic", "o", "stays").await;
     for (method, target) in [
         ("PUT", "/clinic?policy"),
-        ("GET", "/clinic?policy"),
+        ("GET", "/clinic?some-future-thing"),
         ("PUT", "/clinic?website"),
         ("PUT", "/clinic?notification"),
         ("PUT", "/clinic?logging"),

@@ -1,6 +1,7 @@
 //! Versions of one key in several locations, with answers lost on their way.
 
 use http::{Method, StatusCode};
+use tower::ServiceExt;
 
 use crate::catalogue::VersionKind;
 use crate::gateway::testing::{
@@ -513,4 +514,56 @@ async fn a_lost_marker_and_a_lost_removal_are_found_out() {
     assert_eq!(t.get("k").await.text(), "1");
     assert_eq!(t.versions().await, [one]);
     t.stop().await;
+}
+
+/// As Garage does: an id in the answer to each write, and no version that goes by it.
+#[tokio::test]
+async fn a_location_that_names_versions_and_keeps_none_is_taken_for_what_it_is() {
+    let t = TestGateway::start().await;
+    t.script("eu-central", |request, store| async move {
+        let is_write = request.method() == Method::PUT && request.uri().query().is_none();
+        assert!(!request.uri().query().unwrap_or_default().contains("versionId"), "{}", request.uri());
+        let source =
+            request.headers().get("x-amz-copy-source").map(|source| source.to_str().unwrap().to_owned());
+        assert!(!source.unwrap_or_default().contains("versionId"), "a copy of a version");
+        let mut response = store.oneshot(request).await?;
+        if is_write && response.status().is_success() {
+            let headers = response.headers_mut();
+            headers.insert("x-amz-version-id", "0c8c79a9af23c57c".parse().unwrap());
+            headers.insert("x-amz-copy-source-version-id", "e1aebe6d98c65142".parse().unwrap());
+        }
+        Ok(response)
+    });
+    let put = t.put("k", &[PUBLIC], "one").await;
+    assert_eq!((put.status, put.header("x-amz-version-id")), (StatusCode::OK, ""), "{}", put.text());
+    assert_eq!(t.placement("k").await.unwrap().version, None);
+    let copy = t.put("copy", &[("x-amz-copy-source", "bucket/k"), PUBLIC], "").await;
+    assert_eq!(copy.status, StatusCode::OK, "{}", copy.text());
+    for name in ["x-amz-version-id", "x-amz-copy-source-version-id"] {
+        assert_eq!(copy.header(name), "", "{name}");
+    }
+    assert_eq!(&t.get("copy").await.body[..], b"one");
+    t.put("k", &[OF_CHINA], "two").await;
+    assert_eq!(&t.get("k").await.body[..], b"two");
+    assert_eq!(t.delete("").await.status, StatusCode::NO_CONTENT);
+}
+
+/// Somebody else had the location keep versions: then its ids are of versions, and whoever asks names them.
+#[tokio::test]
+async fn versions_that_nobody_asked_for_are_known_by_their_ids() {
+    let t = TestGateway::start().await;
+    let keep = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    let at = t.gateway.locations.all().find(|location| location.facts.id.as_str() == "eu-central").unwrap();
+    let request = crate::placement::forward::request(
+        Method::PUT,
+        &"bucket".parse().unwrap(),
+        None,
+        "versioning",
+        http::HeaderMap::new(),
+        crate::body::Body::full(keep),
+    );
+    assert_eq!(at.call(request.unwrap()).await.unwrap().status(), StatusCode::OK);
+    assert_eq!(t.put("k", &[PUBLIC], "one").await.status, StatusCode::OK);
+    assert!(t.placement("k").await.unwrap().version.is_some());
+    assert_eq!(&t.get("k").await.body[..], b"one");
 }
