@@ -49,7 +49,15 @@ def a_stream_of_several_parts_comes_back():
 
 @check
 def an_empty_file_is_one():
-    s3.open_output_stream(f"{BUCKET}/empty").close()
+    stream = s3.open_output_stream(f"{BUCKET}/empty")
+    if os.environ.get("BACKEND") == "garage":
+        # pyarrow sends it as a part of no bytes, which Garage refuses from any client.
+        try:
+            stream.close()
+        except OSError as error:
+            assert "Empty body" in str(error), error
+            return
+    stream.close()
     assert s3.get_file_info(f"{BUCKET}/empty").size == 0
 
 
@@ -84,7 +92,7 @@ def folders_are_listed_level_by_level():
 
 @check
 def a_file_is_copied_moved_and_deleted():
-    s3.copy_file(f"{BUCKET}/empty", f"{BUCKET}/copy")
+    s3.copy_file(f"{BUCKET}/table.parquet", f"{BUCKET}/copy")
     s3.move(f"{BUCKET}/copy", f"{BUCKET}/moved")
     assert s3.get_file_info(f"{BUCKET}/copy").type == FileType.NotFound
     assert s3.get_file_info(f"{BUCKET}/moved").type == FileType.File
