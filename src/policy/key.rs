@@ -57,6 +57,7 @@ impl Key {
         let ([a, b, c, d], [e, f, g, h]) = (self.subjects.bits(), self.held_in.bits());
         [self.classes.bits(), a, b, c, d, e, f, g, h, rest]
     }
+
     /// Whether the location at this position is the bucket's home.
     pub fn at_home(&self, location: usize) -> AtHome {
         match self.home {
