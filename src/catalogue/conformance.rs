@@ -193,6 +193,8 @@ pub async fn a_move_lists_the_old_copy_and_its_removal_is_logged_where_it_lay(c:
     assert_eq!(residue.object, first.placement.object);
     assert_eq!(c.residues(10).await.unwrap(), std::slice::from_ref(&residue));
     assert_eq!(c.residues(0).await.unwrap(), []);
+    assert_eq!(c.residues_of(residue.handle).await.unwrap(), std::slice::from_ref(&residue));
+    assert_eq!(c.residues_of(c.object_handle("bucket", "other")).await.unwrap(), []);
 
     assert_eq!(c.claim_removal(residue.id, soon()).await.unwrap(), Claim::Granted);
     // The entries of two logs are told apart by their time only.

@@ -388,6 +388,8 @@ pub trait Catalogue: Send + Sync {
     fn record_event(&self, draft: EntryDraft) -> Answer<'_, Receipt>;
 
     fn residues(&self, limit: usize) -> Answer<'_, Vec<Residue>>;
+    /// Those of one key.
+    fn residues_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<Residue>>;
     /// To be asked, and granted, before the bytes behind a residue are removed. `until` is in milliseconds since the Unix
     /// epoch; the removal must be over by then. A residue with a version id hinders no write and no write hinders it.
     fn claim_removal(&self, residue: u64, until: u64) -> Answer<'_, Claim>;

@@ -339,6 +339,10 @@ impl Catalogue for SqliteCatalogue {
         self.read_many(move |db, keys| reader::residues(db, keys, limit))
     }
 
+    fn residues_of(&self, handle: ObjectHandle) -> Answer<'_, Vec<Residue>> {
+        self.read_many(move |db, keys| reader::residues_of(db, keys, handle))
+    }
+
     fn claim_removal(&self, residue: u64, until: u64) -> Answer<'_, Claim> {
         self.write(move |tx| tx.claim_removal(residue, until))
     }

@@ -45,11 +45,8 @@ pub async fn take_over(
     let _guard = gateway.key_locks.lock(handle).await;
     let id = &location.facts.id;
     let is_open = !gateway.catalogue.open_writes_of(handle).await?.is_empty();
-    let is_residue = || async {
-        let residues = gateway.catalogue.residues(usize::MAX).await?;
-        Ok::<_, Failure>(residues.iter().any(|residue| residue.handle == handle && residue.location == *id))
-    };
-    if is_open || is_residue().await? {
+    let residues = gateway.catalogue.residues_of(handle).await?;
+    if is_open || residues.iter().any(|residue| residue.location == *id) {
         return Ok(Met::PassedOver);
     }
     let newest = gateway.catalogue.find_version(handle, Which::Newest).await?;

@@ -222,9 +222,8 @@ async fn is_residue(
     location: &LocationId,
     held: &Held,
 ) -> Result<bool, Failure> {
-    Ok(gateway.catalogue.residues(usize::MAX).await?.iter().any(|residue| {
-        residue.handle == handle && residue.location == *location && same_etag(&residue.etag, &held.etag)
-    }))
+    let residues = gateway.catalogue.residues_of(handle).await?;
+    Ok(residues.iter().any(|residue| residue.location == *location && same_etag(&residue.etag, &held.etag)))
 }
 
 /// Whether an answer leaves open if the request took effect: a server's error is no refusal.

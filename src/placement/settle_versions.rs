@@ -130,11 +130,10 @@ struct Open<'a> {
 
 impl Open<'_> {
     async fn unknown_of(&self, held: &[VersionEntry]) -> Result<Vec<VersionEntry>, Failure> {
-        let residues = self.gateway.catalogue.residues(usize::MAX).await?;
+        let residues = self.gateway.catalogue.residues_of(self.handle).await?;
         let is_residue = |entry: &VersionEntry| {
             residues.iter().any(|residue| {
-                residue.handle == self.handle
-                    && residue.location == *self.location
+                residue.location == *self.location
                     && residue.version.as_deref() == Some(&entry.id)
                     && (residue.etag.is_empty() || same_etag(&residue.etag, &entry.etag))
             })

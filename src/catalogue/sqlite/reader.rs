@@ -146,12 +146,20 @@ pub fn writes_of(db: &Connection, handle: ObjectHandle) -> Result<Vec<(u64, Loca
 }
 
 const RESIDUE: &str =
-    "SELECT id, handle, object, jurisdiction, location, etag, version, transfer, since, sealed
-    FROM residues WHERE id >= ?1 ORDER BY id LIMIT ?2";
+    "SELECT id, handle, object, jurisdiction, location, etag, version, transfer, since, sealed FROM residues";
 
 pub fn residues(db: &Connection, keys: &Keys, limit: usize) -> Result<Vec<Residue>> {
-    let mut query = db.prepare_cached(RESIDUE).map_err(unavailable)?;
-    let mut rows = query.query(params![0, row_limit(limit)]).map_err(unavailable)?;
+    let mut query = db.prepare_cached(&format!("{RESIDUE} ORDER BY id LIMIT ?1")).map_err(unavailable)?;
+    residue_rows(query.query(params![row_limit(limit)]).map_err(unavailable)?, keys)
+}
+
+pub fn residues_of(db: &Connection, keys: &Keys, handle: ObjectHandle) -> Result<Vec<Residue>> {
+    let mut query =
+        db.prepare_cached(&format!("{RESIDUE} WHERE handle = ?1 ORDER BY id")).map_err(unavailable)?;
+    residue_rows(query.query(params![handle.0]).map_err(unavailable)?, keys)
+}
+
+fn residue_rows(mut rows: Rows<'_>, keys: &Keys) -> Result<Vec<Residue>> {
     let mut residues = Vec::new();
     while let Some(row) = rows.next().map_err(unavailable)? {
         residues.push(residue_row(row, keys)?.0);
@@ -163,12 +171,9 @@ pub fn residues(db: &Connection, keys: &Keys, limit: usize) -> Result<Vec<Residu
 type ListedResidue = (Residue, Country, Option<[u8; 16]>);
 
 pub fn residue(db: &Connection, keys: &Keys, id: i64) -> Result<Option<ListedResidue>> {
-    let mut query = db.prepare_cached(RESIDUE).map_err(unavailable)?;
-    let mut rows = query.query(params![id, 1]).map_err(unavailable)?;
-    match rows.next().map_err(unavailable)? {
-        Some(row) if number(row, 0)? == id => residue_row(row, keys).map(Some),
-        _ => Ok(None),
-    }
+    let mut query = db.prepare_cached(&format!("{RESIDUE} WHERE id = ?1")).map_err(unavailable)?;
+    let mut rows = query.query(params![id]).map_err(unavailable)?;
+    rows.next().map_err(unavailable)?.map(|row| residue_row(row, keys)).transpose()
 }
 
 fn residue_row(row: &Row<'_>, keys: &Keys) -> Result<ListedResidue> {
