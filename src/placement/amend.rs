@@ -38,12 +38,7 @@ pub async fn put_tagging(gateway: Arc<Gateway>, call: Call, body: Body) -> Resul
     let declared = change.gateway.labeller.tagged(&tags)?;
     let (target, _guard) = change.target().await?;
     let Target { handle, placement, facts } = &target;
-    let before = Labels {
-        classes: placement.classes,
-        subjects: placement.subjects,
-        coverage: placement.coverage,
-        evidence: placement.evidence.clone(),
-    };
+    let before = Labels { evidence: placement.evidence.clone(), ..labels::of(placement) };
     let mut labels = before.clone();
     for evidence in declared.evidence {
         labels.add(evidence);
@@ -133,7 +128,7 @@ pub async fn amend(gateway: Arc<Gateway>, call: Call, body: Body) -> Result<Resp
         _ => {}
     }
     let (target, _guard) = change.target().await?;
-    let labels = labels_of(&target.placement);
+    let labels = labels::of(&target.placement);
     change.forward(&target, &labels, document).await
 }
 
@@ -235,14 +230,5 @@ impl Change {
         let query = versions::query(call, &target.placement);
         let body = Body::full(document);
         Ok(forward::request(method, call.bucket()?, Some(call.key()?), &query, headers, body)?)
-    }
-}
-
-fn labels_of(placement: &Placement) -> Labels {
-    Labels {
-        classes: placement.classes,
-        subjects: placement.subjects,
-        coverage: placement.coverage,
-        evidence: Vec::new(),
     }
 }

@@ -9,8 +9,8 @@ use crate::names::LocationId;
 use crate::policy::{Decision, Permit};
 use crate::s3::error::Code;
 
-/// Among those where the bucket is with all its settings: the bucket's home if it is allowed and healthy; else the first allowed and healthy one in the order of the
-/// configuration; else the first allowed one, which then answers for itself.
+/// Among those where the bucket is with all its settings: the bucket's home if it is allowed and healthy; else the first
+/// allowed and healthy one in the order of the configuration; else the first allowed one, which then answers for itself.
 pub fn choose(gateway: &Gateway, decision: &Arc<Decision>, bucket: &Bucket) -> Result<Permit, Failure> {
     let permitted = || gateway.locations.ids().filter(|id| decision.permit(id).is_some());
     let allowed: Vec<&LocationId> = permitted().filter(|id| bucket.is_in(id)).collect();

@@ -20,7 +20,7 @@ use crate::catalogue::{
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
-use crate::label::{Coverage, Labels};
+use crate::label::Coverage;
 use crate::log::{DecisionFacts, EntryDraft, Event};
 use crate::names::{LocationId, ObjectKey};
 use crate::policy::Action;
@@ -333,12 +333,7 @@ impl Deletion<'_> {
         placement: Placement,
     ) -> Result<(LiveIntent, EntryDraft), Failure> {
         let facts = self.gateway.locations.facts(&placement.location)?;
-        let labels = Labels {
-            classes: placement.classes,
-            subjects: placement.subjects,
-            coverage: placement.coverage,
-            evidence: Vec::new(),
-        };
+        let labels = labels::of(&placement);
         let none = DecisionFacts::default();
         let mut draft = record::draft(self.call, Event::Delete, facts.country, &labels, none);
         draft.object = Some(placement.object);

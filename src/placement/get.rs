@@ -15,7 +15,7 @@ use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
 use crate::geo::ClientPlace;
-use crate::label::{Coverage, Labels};
+use crate::label::Coverage;
 use crate::log::Event;
 use crate::s3::operation::Operation;
 use crate::s3::xml;
@@ -98,12 +98,7 @@ async fn missing(gateway: &Gateway, call: &Call, which: Option<&Which>) -> Failu
 
 /// Decides the read, logs it where it crosses a border, and forwards it.
 async fn fetch(gateway: &Gateway, call: &Call, placement: &Placement) -> Result<Response<Body>, Failure> {
-    let labels = Labels {
-        classes: placement.classes,
-        subjects: placement.subjects,
-        coverage: placement.coverage,
-        evidence: Vec::new(),
-    };
+    let labels = labels::of(placement);
     let facts = gateway.locations.facts(&placement.location)?;
     let reader = match call.client.place {
         ClientPlace::Country(country) => Some(country),

@@ -16,6 +16,16 @@ use crate::s3::error::{Code, S3Error};
 use crate::s3::sigv4::PayloadMode;
 use crate::s3::tagging::parse_tagging_header;
 
+/// Those of an object that rests somewhere, without how they were found.
+pub fn of(placement: &Placement) -> Labels {
+    Labels {
+        classes: placement.classes,
+        subjects: placement.subjects,
+        coverage: placement.coverage,
+        evidence: Vec::new(),
+    }
+}
+
 /// What tags, rules, the bucket and the client's place say of an object that is being written.
 pub fn declared(gateway: &Gateway, call: &Call, bucket: &Bucket) -> Result<Labels, Failure> {
     declared_beside(gateway, call, bucket, CountrySet::EMPTY)

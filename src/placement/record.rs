@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, Response};
 
+use super::labels;
 use crate::body::Body;
 use crate::catalogue::{ObjectId, Placement, Recorded};
 pub use crate::clock::now_ms;
@@ -188,12 +189,7 @@ pub fn answer_stored(mut response: Response<Body>, recorded: &Recorded) -> Respo
     let headers = response.headers_mut();
     let placement = &recorded.placement;
     set(headers, "x-domicile-location", placement.location.as_str());
-    let labels = Labels {
-        classes: placement.classes,
-        subjects: placement.subjects,
-        coverage: placement.coverage,
-        evidence: Vec::new(),
-    };
+    let labels = labels::of(placement);
     set(headers, "x-domicile-labels", &labels.to_string());
     set(headers, "x-domicile-receipt", &recorded.receipt.to_string());
     response

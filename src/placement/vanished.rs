@@ -8,13 +8,12 @@ use std::collections::BTreeSet;
 use futures_util::future::join_all;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 
-use super::{forward, record, versions};
+use super::{forward, labels, record, versions};
 use crate::body::Body;
 use crate::catalogue::{BucketHandle, ObjectHandle, Placement};
 use crate::gateway::Gateway;
 use crate::gateway::call::Call;
 use crate::gateway::failure::Failure;
-use crate::label::Labels;
 use crate::log::{DecisionFacts, EntryDraft, Event};
 use crate::names::{LocationId, ObjectKey};
 use crate::s3::error::Code;
@@ -124,12 +123,7 @@ fn draft(
     placement: &Placement,
 ) -> Result<EntryDraft, Failure> {
     let facts = gateway.locations.facts(&placement.location)?;
-    let labels = Labels {
-        classes: placement.classes,
-        subjects: placement.subjects,
-        coverage: placement.coverage,
-        evidence: Vec::new(),
-    };
+    let labels = labels::of(placement);
     let decision = DecisionFacts { effect: EFFECT.to_owned(), ..DecisionFacts::default() };
     let mut draft = record::draft(call, Event::Delete, facts.country, &labels, decision);
     draft.from.push(record::place(&facts));
